@@ -1,0 +1,48 @@
+# Needs: Python >= 3.11, a C++17 compiler, make. Everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OVERLAY := .typing/fantasyid_engine
+INSTALLED := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install lint typecheck imports pytest test format clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "make: Python >= 3.11 is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Type checkers and import-linter cannot follow the mapping of folders to the package, so they get an overlay of links.
+$(OVERLAY): FORCE
+	@rm -rf $(OVERLAY) && mkdir -p $(OVERLAY)
+	@for path in $$(ls -d engine/* kernels training export csrc/_native.pyi); do \
+		ln -s "$(CURDIR)/$$path" $(OVERLAY)/; done
+FORCE:
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(INSTALLED) $(OVERLAY)
+	$(BIN)/pyright
+
+imports: $(INSTALLED) $(OVERLAY)
+	PYTHONPATH=.typing $(BIN)/lint-imports
+
+pytest: $(INSTALLED)
+	$(BIN)/pytest
+
+test: lint typecheck imports pytest
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .typing build dist

@@ -1,0 +1,100 @@
+"""The command line. Errors end as one line on standard error and the exit code of their class."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fantasyid_engine import __version__
+from fantasyid_engine.errors import EngineError, one_line
+
+app = typer.Typer(
+    help="One photo of a face and one prompt in, a video of that person out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+weights = typer.Typer(help="Convert and inspect weights.", no_args_is_help=True)
+app.add_typer(weights, name="weights")
+
+
+def say(text: str) -> None:
+    """Prints one line; text from files is escaped here."""
+    typer.echo(one_line(text))
+
+
+def show_version(wanted: bool) -> None:
+    """Prints the version and leaves."""
+    if wanted:
+        say(f"fantasyid-engine {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+@weights.command("convert")
+def convert_command(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="A .bin, .pt, .pth, .ckpt, .tar or .pkl file, or a model folder.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The .safetensors file, or the new folder, to make.")],
+) -> None:
+    """Turn pickled weights into safetensors, without running anything of theirs.
+
+    A folder in the authors' layout becomes a folder of the same layout that the engine loads, with a SHA-256 manifest.
+
+    Example: fantasyid-engine weights convert transform.pkl model/face_encoder/mesh.safetensors
+    """
+    from fantasyid_engine.weights.convert import convert
+
+    for line in convert(source, target):
+        say(line)
+
+
+@weights.command("inspect")
+def inspect_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A model folder, in the authors' layout or our own.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what a model folder holds: modules, parameters, dtypes, the live share, hashes.
+
+    Example: fantasyid-engine weights inspect models/fantasyid-5b
+    """
+    from fantasyid_engine.weights.inspect import inspect_folder
+
+    report = inspect_folder(folder)
+    if as_json:
+        typer.echo(json.dumps(asdict(report), indent=1))
+        return
+    say(
+        f"{report.form} form: {report.layers} layers, {report.injections} injections, {report.id_tokens} ID tokens a face"
+    )
+    say(f"{'module':<28}{'tensors':>9}{'parameters':>16}{'live':>9}  dtype")
+    for module in report.modules:
+        live = 1 - module.dead / max(1, module.parameters)
+        dtypes = ", ".join(f"{dtype} x {count}" for dtype, count in module.dtypes.items())
+        say(f"{module.name:<28}{module.tensors:>9}{module.parameters:>16,}{live:>9.1%}  {dtypes}")
+    total, dead = sum(m.parameters for m in report.modules), sum(m.dead for m in report.modules)
+    say(f"{'total':<28}{sum(m.tensors for m in report.modules):>9}{total:>16,}{1 - dead / max(1, total):>9.1%}")
+    for file in report.files:
+        say(f"sha256 {file.sha256}  {file.size_bytes:>14,} bytes  {file.path}")
+
+
+def main() -> None:
+    """Entry point of `fantasyid-engine`."""
+    try:
+        app()
+    except EngineError as error:
+        sys.stderr.write(f"fantasyid-engine: {one_line(str(error))}\n")
+        sys.exit(error.exit_code)

@@ -1,0 +1,299 @@
+"""Configuration of the networks: frozen, keyword-only dataclasses, checked when they are made.
+
+The fields of `DiTConfig` carry the names that diffusers' CogVideoX transformer uses in its `config.json`.
+Defaults are the released size (FantasyID on CogVideoX-5B image-to-video), so that a preset states what differs.
+"""
+
+from dataclasses import field
+from typing import Literal
+
+from fantasyid_engine.config.check import agree, config, holds, one_of, positive
+
+
+@config
+class InjectionConfig:
+    """The ID cross-attention that follows every `interval`-th block of the DiT.
+
+    `released` is the authors' published form (pre-norms, output projection); `layer_aware` is eq. 2 of the paper with
+    an own F_l a layer; `shared` is the paper's ablation "without layer-aware injection": one projection for all layers.
+    """
+
+    form: Literal["released", "layer_aware", "shared"] = "released"
+    num_heads: int = 16
+    head_dim: int = 128
+    id_dim: int = 2048
+    interval: int = 1
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        one_of(self, "form", ("released", "layer_aware", "shared"))
+        positive(self, "num_heads", "head_dim", "id_dim", "interval")
+
+    @property
+    def inner_dim(self) -> int:
+        """Width of q, k and v: heads times channels a head."""
+        return self.num_heads * self.head_dim
+
+
+@config
+class DiTConfig:
+    """The MM-DiT of CogVideoX, with the ID injection that this engine adds to it.
+
+    `in_channels` beyond `out_channels` are image latents (image-to-video); `sample_*` are in latents (height, width)
+    and video frames. `rotary_base_grid` is the token grid (rows, columns) that rotary positions are fitted into: the
+    release has 30 x 45 whatever the sample size.
+    """
+
+    num_layers: int = 42
+    num_attention_heads: int = 48
+    attention_head_dim: int = 64
+    in_channels: int = 32
+    out_channels: int = 16
+    patch_size: int = 2
+    text_embed_dim: int = 4096
+    max_text_seq_length: int = 226
+    time_embed_dim: int = 512
+    sample_width: int = 90
+    sample_height: int = 60
+    sample_frames: int = 49
+    temporal_compression_ratio: int = 4
+    spatial_interpolation_scale: float = 1.875
+    temporal_interpolation_scale: float = 1.0
+    use_rotary_positional_embeddings: bool = True
+    rotary_base_grid: tuple[int, int] = (30, 45)
+    use_learned_positional_embeddings: bool = True
+    norm_eps: float = 1e-5
+    qk_norm_eps: float = 1e-6
+    injection: InjectionConfig | None = field(default_factory=InjectionConfig)
+
+    def __post_init__(self) -> None:
+        positive(
+            self,
+            *("num_layers", "num_attention_heads", "attention_head_dim", "in_channels", "out_channels", "patch_size"),
+            *("text_embed_dim", "max_text_seq_length", "time_embed_dim", "sample_width", "sample_height"),
+            *("sample_frames", "temporal_compression_ratio"),
+        )
+        holds(self, "attention_head_dim", self.attention_head_dim % 16 == 0, "a multiple of 16 (rotary: 1/4, 3/8, 3/8)")
+        holds(self, "in_channels", self.in_channels >= self.out_channels, f"at least {self.out_channels=}")
+        holds(self, "sample_width", self.sample_width % self.patch_size == 0, f"a multiple of {self.patch_size=}")
+        holds(self, "sample_height", self.sample_height % self.patch_size == 0, f"a multiple of {self.patch_size=}")
+        frames_left = (self.sample_frames - 1) % self.temporal_compression_ratio
+        holds(self, "sample_frames", frames_left == 0, f"1 more than a multiple of {self.temporal_compression_ratio=}")
+
+    @property
+    def dim(self) -> int:
+        """Width D of the tokens."""
+        return self.num_attention_heads * self.attention_head_dim
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the image latents; 0 for text-to-video."""
+        return self.in_channels - self.out_channels
+
+    @property
+    def sample_latent_frames(self) -> int:
+        """Latent frames of the size the model was made for."""
+        return (self.sample_frames - 1) // self.temporal_compression_ratio + 1
+
+    @property
+    def sample_grid(self) -> tuple[int, int, int]:
+        """Token grid (latent frames, rows, columns) of the size the model was made for."""
+        return self.sample_latent_frames, self.sample_height // self.patch_size, self.sample_width // self.patch_size
+
+    @property
+    def num_injections(self) -> int:
+        """Layers that are followed by an injection."""
+        return 0 if self.injection is None else -(-self.num_layers // self.injection.interval)
+
+
+@config
+class TowerConfig:
+    """The EVA-02 vision tower. `num_layers` counts the blocks up to the hidden state that is used, not those trained."""
+
+    image_size: int = 336
+    patch_size: int = 14
+    width: int = 1024
+    num_layers: int = 20
+    num_heads: int = 16
+    mlp_dim: int = 2730
+    rope_grid: int = 16
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        positive(self, "image_size", "patch_size", "width", "num_layers", "num_heads", "mlp_dim", "rope_grid")
+        holds(self, "image_size", self.image_size % self.patch_size == 0, f"a multiple of {self.patch_size=}")
+        holds(self, "width", self.width % (4 * self.num_heads) == 0, f"a multiple of 4 x {self.num_heads=}")
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of the picture."""
+        return self.image_size // self.patch_size
+
+
+@config
+class AbstractorConfig:
+    """The face abstractor: C-Abstractor (Honeybee) over the tower's patch tokens.
+
+    `grid` x `grid` tokens of `in_dim` become `grid / pool` squared tokens of `in_dim`. `mapping` and `output_dim` add
+    what only the released form has: three linear layers before, a feed-forward and a projection after.
+    """
+
+    in_dim: int = 1024
+    grid: int = 24
+    pool: int = 4
+    hidden_dim: int = 256
+    depth: int = 3
+    num_position_tables: int = 2
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        positive(self, "in_dim", "grid", "pool", "hidden_dim", "depth", "num_position_tables")
+        holds(self, "grid", self.grid % self.pool == 0, f"a multiple of {self.pool=}")
+        holds(self, "in_dim", self.in_dim % 4 == 0, "a multiple of 4 (squeeze-excite takes a quarter)")
+        holds(self, "hidden_dim", self.hidden_dim % 4 == 0, "a multiple of 4 (squeeze-excite takes a quarter)")
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that come out."""
+        return (self.grid // self.pool) ** 2
+
+
+@config
+class FusionConfig:
+    """The fusion transformer over vertex and face tokens: pre-norm attention and feed-forward."""
+
+    dim: int = 128
+    num_layers: int = 6
+    num_heads: int = 4
+    mlp_dim: int = 256
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        positive(self, "dim", "num_layers", "num_heads", "mlp_dim")
+        holds(self, "dim", self.dim % self.num_heads == 0, f"a multiple of {self.num_heads=}")
+
+
+@config
+class ResConvConfig:
+    """A chain of residual 1-D convolution blocks along the token axis: one entry a block."""
+
+    channels: tuple[int, ...] = (256, 512, 1024, 2048)
+    kernels: tuple[int, ...] = (5, 5, 3, 3)
+    strides: tuple[int, ...] = (4, 4, 2, 2)
+    groups: int = 8
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        holds(self, "kernels", len(self.kernels) == len(self.channels), f"{len(self.channels)} long, like channels")
+        holds(self, "strides", len(self.strides) == len(self.channels), f"{len(self.channels)} long, like channels")
+        holds(self, "channels", all(c % self.groups == 0 for c in self.channels), f"multiples of {self.groups=}")
+        holds(self, "kernels", all(k % 2 == 1 for k in self.kernels), "odd")
+
+    def output_length(self, length: int) -> int:
+        """Tokens that come out of `length` tokens."""
+        for stride in self.strides:
+            length = -(-length // stride)
+        return length
+
+
+@config
+class ReleasedConditionerConfig:
+    """The conditioner of the released form (RELEASED_NETWORK section 4)."""
+
+    form: Literal["released"] = "released"
+    abstractor: AbstractorConfig = field(default_factory=AbstractorConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    reducer: ResConvConfig = field(default_factory=ResConvConfig)
+
+    def __post_init__(self) -> None:
+        halvings = self.id_dim // self.fusion.dim
+        holds(
+            self,
+            "reducer",
+            self.id_dim == self.fusion.dim * halvings and halvings & (halvings - 1) == 0 and halvings > 0,
+            f"such that its last width ({self.id_dim}) is a power of two times {self.fusion.dim=}",
+        )
+
+    @property
+    def id_dim(self) -> int:
+        """Width of the ID tokens."""
+        return self.reducer.channels[-1]
+
+
+@config
+class PaperConditionerConfig:
+    """The conditioner of the paper's form (PAPER sections 3.2 to 3.4).
+
+    `fusion.dim` is the paper's C'; the last width of `resconv` is the DiT's width. `depth_octaves` sets the range of
+    frequencies of E_dep: pi to pi * 2**depth_octaves over the depth of a mesh.
+    """
+
+    form: Literal["paper"] = "paper"
+    abstractor: AbstractorConfig = field(
+        default_factory=lambda: AbstractorConfig(num_position_tables=1)
+    )
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    resconv: ResConvConfig = field(
+        default_factory=lambda: ResConvConfig(
+            channels=(256, 512, 1024, 3072), kernels=(3, 3, 3, 3), strides=(1, 1, 1, 1)
+        )
+    )
+    depth_octaves: float = 8.0
+
+    def __post_init__(self) -> None:
+        holds(self, "fusion", self.fusion.dim % 4 == 0, "of a width that is a multiple of 4 (sine and cosine)")
+        holds(self, "resconv", all(s == 1 for s in self.resconv.strides), "of stride 1: N' tokens stay N' tokens")
+
+    @property
+    def id_dim(self) -> int:
+        """Width of the ID tokens."""
+        return self.resconv.channels[-1]
+
+
+ConditionerConfig = ReleasedConditionerConfig | PaperConditionerConfig
+
+
+@config
+class MeshConfig:
+    """Vertices a level, finest first, and the number of vertices in a spiral."""
+
+    levels: tuple[int, ...] = (5023, 1256, 314)
+    spiral_length: int = 9
+
+    def __post_init__(self) -> None:
+        falling = all(fine > coarse > 0 for fine, coarse in zip(self.levels, self.levels[1:], strict=False))
+        holds(self, "levels", len(self.levels) == 3 and falling, "three falling vertex counts")
+        positive(self, "spiral_length")
+
+
+@config
+class NetworkConfig:
+    """One whole FantasyID network: tower, conditioner and DiT of one form, and the mesh they expect."""
+
+    tower: TowerConfig = field(default_factory=TowerConfig)
+    conditioner: ConditionerConfig = field(default_factory=ReleasedConditionerConfig)
+    dit: DiTConfig = field(default_factory=DiTConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+
+    def __post_init__(self) -> None:
+        abstractor, injection = self.conditioner.abstractor, self.dit.injection
+        agree(self, ("conditioner.abstractor.in_dim", abstractor.in_dim), ("tower.width", self.tower.width))
+        agree(self, ("conditioner.abstractor.grid", abstractor.grid), ("the tower's grid", self.tower.grid))
+        if injection is None:
+            raise ValueError("NetworkConfig.dit has no injection; without one there is nothing to condition")
+        id_dim = ("the conditioner's last width", self.conditioner.id_dim)
+        agree(self, id_dim, ("dit.injection.id_dim", injection.id_dim))
+        injection_form = "released" if injection.form == "released" else "paper"
+        agree(self, ("conditioner.form", self.conditioner.form), ("the form of dit.injection", injection_form))
+
+    @property
+    def form(self) -> Literal["released", "paper"]:
+        """Which of the two networks of DESIGN section 3 this is."""
+        return self.conditioner.form
+
+    @property
+    def num_id_tokens(self) -> int:
+        """Tokens K that each injection attends to."""
+        if isinstance(self.conditioner, PaperConditionerConfig):
+            return self.mesh.levels[-1]
+        return self.conditioner.abstractor.num_tokens + self.conditioner.reducer.output_length(self.mesh.levels[0])

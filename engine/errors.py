@@ -1,0 +1,38 @@
+"""What can go wrong. Every message is one line: what happened, on which input, what to do."""
+
+from collections.abc import Sequence
+
+
+class EngineError(Exception):
+    """Base of all errors that a caller can act on. `exit_code` is what the command line leaves with."""
+
+    exit_code = 1
+
+
+class OutputError(EngineError):
+    """A file cannot be created or written."""
+
+    exit_code = 73
+
+
+class WeightsError(EngineError):
+    """Weights are missing, corrupt or do not fit."""
+
+    exit_code = 78
+
+
+class ConfigError(EngineError):
+    """A configuration file is missing, unreadable or describes a network that this engine does not run."""
+
+    exit_code = 78
+
+
+def one_line(text: str) -> str:
+    """Escapes control characters, so that text from outside cannot forge or hide lines where it is printed."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,1 @@
+"""The networks: CogVideoX's MM-DiT, and both forms of FantasyID's face conditioning."""

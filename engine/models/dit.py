@@ -1,0 +1,107 @@
+"""The MM-DiT of CogVideoX with ID injection: noisy latents, timestep, text and face -> prediction.
+
+    x = patches(latents) + embedded.video;  42 x (block;  every `interval`-th: x <- injection(x, id_kv));
+    LayerNorm, adaLN, linear, unpatchify
+
+What depends only on the request (text projection, image latents, positions, the face's keys and values) comes in ready:
+`embed` makes the first three, a conditioner the last.
+
+B batch, F latent frames, C channels, H W latent height / width, N video tokens, L text tokens, D width,
+E time-embedding width, I injections, K identity tokens.
+Source: CogVideoX (Yang et al. 2024), diffusers' `CogVideoXTransformer3DModel`; PAPER section 3.5.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fantasyid_engine.config.schema import DiTConfig
+from fantasyid_engine.models.block import Block
+from fantasyid_engine.models.embedding import Embedded, PatchEmbed, TimestepEmbedding
+from fantasyid_engine.models.injection import Injections
+
+
+class FinalModulation(nn.Module):
+    """adaLN of the output: LayerNorm, shift and scale from the time embedding, no gate."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.linear = nn.Linear(config.time_embed_dim, 2 * config.dim)
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+
+    def forward(self, x_BND: Tensor, emb_BE: Tensor) -> Tensor:
+        """[B, N, D] -> [B, N, D]."""
+        shift, scale = self.linear(F.silu(emb_BE))[:, None].chunk(2, dim=-1)
+        return self.norm(x_BND) * (1 + scale) + shift
+
+
+class DiT(nn.Module):
+    """The denoiser. Width, depth, positions and injection follow from its config."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config)
+        self.time_embedding = TimestepEmbedding(config.dim, config.time_embed_dim)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        if config.injection is not None:
+            self.injections = Injections(config.num_injections, config.dim, config.injection)
+        self.norm_final = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.norm_out = FinalModulation(config)
+        self.proj_out = nn.Linear(config.dim, config.patch_size**2 * config.out_channels)
+
+    def embed(
+        self, text_BLC: Tensor, frames: int, height: int, width: int, image_BFCHW: Tensor | None = None
+    ) -> Embedded:
+        """Everything of a request that the steps share, once a request.
+
+        Args:
+            text_BLC: text features [1 or B, L, text_embed_dim] in the model's dtype, L <= max_text_seq_length.
+            frames: latent frames.
+            height: latent height.
+            width: latent width.
+            image_BFCHW: image latents [1 or B, F, in_channels - out_channels, H, W]; None for text-to-video.
+
+        Returns:
+            Text and video embeddings and rotary tables, to be given to every `forward` of the request.
+
+        Raises:
+            ValueError: text, image latents or size that this model cannot take.
+        """
+        return self.patch_embed.embed(text_BLC, frames, height, width, image_BFCHW)
+
+    def forward(
+        self, latents_BFCHW: Tensor, timestep_B: Tensor, embedded: Embedded, id_kv: Tensor | None = None
+    ) -> Tensor:
+        """One prediction.
+
+        Args:
+            latents_BFCHW: noisy latents [B, F, out_channels, H, W] in the model's dtype.
+            timestep_B: timestep of each batch element [B], any number type.
+            embedded: what `embed` returned for this request and size.
+            id_kv: keys and values of the face [I, 2, 1 or B, heads, K, d]; None runs the DiT without injection.
+
+        Returns:
+            The prediction (v or epsilon, as trained) [B, F, out_channels, H, W].
+
+        Raises:
+            ValueError: `id_kv` is for another number of injections.
+        """
+        if id_kv is not None and id_kv.shape[0] != self.config.num_injections:
+            raise ValueError(f"id_kv for {id_kv.shape[0]} injections; this model has {self.config.num_injections}")
+        emb_BE = self.time_embedding(timestep_B)
+        x_BND = self.patch_embed(latents_BFCHW, embedded)
+        c_BLD = embedded.text.expand(x_BND.shape[0], -1, -1)
+
+        for i, block in enumerate(self.blocks):
+            x_BND, c_BLD = block(x_BND, c_BLD, emb_BE, embedded.cos, embedded.sin)
+            if id_kv is not None:
+                x_BND = self.injections(i, x_BND, id_kv, embedded.grid)
+
+        x_BND = self.proj_out(self.norm_out(self.norm_final(x_BND), emb_BE))
+        return self._unpatchify(x_BND, embedded.grid)
+
+    def _unpatchify(self, x_BND: Tensor, grid: tuple[int, int, int]) -> Tensor:
+        frames, rows, columns = grid
+        p = self.config.patch_size
+        x = x_BND.reshape(-1, frames, rows, columns, self.config.out_channels, p, p)
+        return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1, frames, self.config.out_channels, rows * p, columns * p)

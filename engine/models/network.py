@@ -1,0 +1,51 @@
+"""A whole FantasyID network: tower, conditioner and DiT of one form."""
+
+import torch
+from torch import Tensor, nn
+
+from fantasyid_engine.config.schema import NetworkConfig, ReleasedConditionerConfig
+from fantasyid_engine.models.conditioner import Conditioner, PaperConditioner, ReleasedConditioner
+from fantasyid_engine.models.dit import DiT
+from fantasyid_engine.models.eva_clip import Tower
+from fantasyid_engine.models.mesh import MeshHierarchy
+
+FLOAT32_PREFIXES = ("conditioner.vertex_net.",)
+"""Parts whose weights stay float32 whatever the model's dtype."""
+
+
+class Network(nn.Module):
+    """The three networks side by side, in one state dict. They are called on their own: see each one's `forward`."""
+
+    tower: Tower
+    conditioner: Conditioner
+    dit: DiT
+
+    def __init__(self, config: NetworkConfig, hierarchy: MeshHierarchy) -> None:
+        """Random weights on the current default device.
+
+        Raises:
+            ValueError: the mesh has other vertex counts or another spiral length than `config.mesh`.
+        """
+        super().__init__()
+        hierarchy.check(config.mesh)
+        injection = config.dit.injection
+        assert injection is not None, "NetworkConfig refuses this"
+        count = config.dit.num_injections
+        self.config = config
+        self.tower = Tower(config.tower)
+        if isinstance(config.conditioner, ReleasedConditionerConfig):
+            self.conditioner = ReleasedConditioner(config.conditioner, injection, count, hierarchy)
+        else:
+            self.conditioner = PaperConditioner(config.conditioner, injection, count, hierarchy)
+        self.dit = DiT(config.dit)
+
+    def id_kv(self, image_B3HW: Tensor, vertices_BV3: Tensor) -> Tensor:
+        """Normalised face picture and vertices -> id_kv [I, 2, B, heads, K, d]; see `Tower` and `Conditioner`."""
+        return self.conditioner(self.tower(image_B3HW), vertices_BV3)
+
+    def to_dtype(self, dtype: torch.dtype) -> "Network":
+        """Casts all floating-point weights to `dtype`, except those that stay float32."""
+        for name, tensor in [*self.named_parameters(), *self.named_buffers()]:
+            if tensor.is_floating_point() and not name.startswith(FLOAT32_PREFIXES):
+                tensor.data = tensor.data.to(dtype)
+        return self

@@ -1,0 +1,1 @@
+"""Sampling: noise schedule, solvers, guidance and the denoising loop."""

@@ -1,0 +1,27 @@
+"""Classifier-free guidance as a wrapper: any `predict` over a batch [negative, positive] -> a guided prediction.
+
+    v = u + guidance_scale * (c - u)        in float32
+
+Source: Ho and Salimans 2022.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Predict = Callable[[Tensor, int], Tensor]
+"""Noisy latents [B, F, C, H, W] and timestep -> prediction of the same shape."""
+
+
+def guided(predict: Predict, guidance_scale: float) -> Predict:
+    """Latents [1, F, C, H, W] -> guided prediction [1, F, C, H, W] float32.
+
+    `predict` is called with the latents twice along the batch, and must know its first half as negative prompt.
+    """
+
+    def predict_guided(x_BFCHW: Tensor, t: int) -> Tensor:
+        negative, positive = predict(torch.cat([x_BFCHW, x_BFCHW]), t).float().chunk(2)
+        return negative + guidance_scale * (positive - negative)
+
+    return predict_guided

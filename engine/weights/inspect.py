@@ -1,0 +1,83 @@
+"""What a model folder holds: modules, parameters, dtypes, the share that is live, and hashes. Reads headers only."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from fantasyid_engine.weights.folder import describe, load_hierarchy
+from fantasyid_engine.weights.load import build_on_meta, match_entries
+from fantasyid_engine.weights.manifest import sha256
+from fantasyid_engine.weights.shards import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleReport:
+    """Tensors of one module as the files name it; `dead` counts the parameters among `parameters` that are not loaded."""
+
+    name: str
+    tensors: int
+    parameters: int
+    dead: int
+    dtypes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """One weight file."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReport:
+    """A model folder that loads."""
+
+    form: str
+    layers: int
+    injections: int
+    id_tokens: int
+    modules: list[ModuleReport]
+    files: list[FileReport]
+
+
+def inspect_folder(folder: Path, *, hashes: bool = True) -> FolderReport:
+    """Reports on a model folder whose keys and shapes fit.
+
+    Raises:
+        WeightsError: see `load_network`.
+        ConfigError: see `load_network`.
+    """
+    config, entries, place, mesh, files = describe(folder)
+    match_entries(build_on_meta(config, load_hierarchy(mesh)), entries, place, folder)
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(_module(entry.key), []).append(entry)
+    return FolderReport(
+        form=config.form,
+        layers=config.dit.num_layers,
+        injections=config.dit.num_injections,
+        id_tokens=config.num_id_tokens,
+        modules=[
+            ModuleReport(
+                name=name,
+                tensors=len(group),
+                parameters=sum(entry.numel for entry in group),
+                dead=sum(entry.numel for entry in group if place(entry) == ""),
+                dtypes=dict(Counter(entry.dtype for entry in group)),
+            )
+            for name, group in groups.items()
+        ],
+        files=[
+            FileReport(p.relative_to(folder).as_posix(), p.stat().st_size, sha256(p) if hashes else "")
+            for p in [*files, mesh]
+        ],
+    )
+
+
+def _module(key: str) -> str:
+    """The first part of a key; of our own layout the first two, of a layer's the name without its number."""
+    parts = key.split(".")
+    return ".".join(parts[:2]) if parts[0] in ("tower", "conditioner", "dit") else parts[0]
+

@@ -1,0 +1,81 @@
+"""Filling a network from files: meta device -> safetensors -> target dtype and device, one tensor at a time.
+
+Every key of every file ends as loaded or known-dead, and every weight of the network is found; otherwise nothing is
+loaded and one `WeightsError` says what is wrong.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fantasyid_engine.config.schema import NetworkConfig
+from fantasyid_engine.errors import WeightsError, some_of
+from fantasyid_engine.models.mesh import MeshHierarchy
+from fantasyid_engine.models.network import FLOAT32_PREFIXES, Network
+from fantasyid_engine.weights.shards import Entry, read_tensors
+
+Place = Callable[[Entry], str | None]
+"""Where an entry goes: a name in the network's state dict, "" for known-dead, None for unknown."""
+
+
+def build_on_meta(config: NetworkConfig, hierarchy: MeshHierarchy) -> Network:
+    """The network without memory for its weights; the mesh tables are real."""
+    with torch.device("meta"):
+        return Network(config, hierarchy)
+
+
+def match_entries(network: nn.Module, entries: list[Entry], place: Place, source: Path) -> dict[str, Entry]:
+    """Entry of each weight of `network`, by the weight's name.
+
+    Raises:
+        WeightsError: keys that are missing, unknown or of another shape, all of them in one line.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found: dict[str, Entry] = {}
+    unknown, misshapen = [], []
+    for entry in entries:
+        name = place(entry)
+        if name == "":
+            continue
+        if name is None or name not in expected:
+            unknown.append(entry.key)
+        elif entry.shape != expected[name]:
+            misshapen.append(f"{entry.key} {list(entry.shape)} instead of {list(expected[name])}")
+            expected.pop(name)
+        else:
+            found[name] = entry
+            expected.pop(name)
+    problems = {"missing": sorted(expected), "unknown": unknown, "wrongly shaped": misshapen}
+    if any(problems.values()):
+        text = "; ".join(f"{len(names)} {what}: {some_of(names)}" for what, names in problems.items() if names)
+        raise WeightsError(f"{source} does not fit this network: {text}")
+    return found
+
+
+def fill(network: Network, entries: dict[str, Entry], device: torch.device, dtype: torch.dtype) -> None:
+    """Replaces the meta tensors of `network` by the entries' values, and moves its tables to `device`.
+
+    Floating-point weights become `dtype`, except those that stay float32 (`FLOAT32_PREFIXES`).
+    """
+    names = {(entry.path, entry.key): name for name, entry in entries.items()}
+    for entry, tensor in read_tensors(list(entries.values())):
+        name = names[entry.path, entry.key]
+        if tensor.is_floating_point():
+            target = torch.float32 if name.startswith(FLOAT32_PREFIXES) else dtype
+        else:
+            target = tensor.dtype
+        _set(network, name, tensor.to(device, target, copy=True))
+    for module in network.modules():
+        for name, table in module.named_buffers(recurse=False):
+            module.register_buffer(name, table.to(device), persistent=name not in module._non_persistent_buffers_set)
+
+
+def _set(network: nn.Module, name: str, value: torch.Tensor) -> None:
+    path, _, last = name.rpartition(".")
+    module = network.get_submodule(path)
+    if last in module._parameters:
+        module.register_parameter(last, nn.Parameter(value, requires_grad=False))
+    else:
+        module.register_buffer(last, value)

@@ -1,0 +1,1 @@
+"""Export of the DiT to ONNX and TensorRT, with parity against the plain path."""

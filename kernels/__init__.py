@@ -1,0 +1,1 @@
+"""Triton kernels, their plain-torch references, and the dispatcher between the two."""

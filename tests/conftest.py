@@ -1,0 +1,57 @@
+"""Fixtures: the authors' small golden model on disk in their layout, and loaded by the product's loader."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fantasyid_engine.models.network import Network
+from fantasyid_engine.weights.convert import convert
+from fantasyid_engine.weights.folder import load_network
+from tests.goldens import golden_json, require_reference, weight
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need a GPU are skipped, with the reason, where there is none."""
+    for marker, needed in (("gpu", 1), ("multi_gpu", 2)):
+        if torch.cuda.device_count() < needed:
+            for item in items:
+                if item.get_closest_marker(marker):
+                    item.add_marker(pytest.mark.skip(reason=f"needs {needed} CUDA device(s)"))
+
+
+@pytest.fixture(scope="session")
+def golden_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The goldens' 2-layer model, rebuilt by the recipe under the authors' key names, in the authors' layout."""
+    reference = require_reference()
+    folder = tmp_path_factory.mktemp("released")
+    transformer, face_encoder = folder / "transformer", folder / "face_encoder"
+    transformer.mkdir()
+    face_encoder.mkdir()
+
+    manifest = golden_json("manifest")
+    (transformer / "config.json").write_text(json.dumps(manifest["config"]))
+    weights = {key: weight(key, shape) for key, (shape, *_) in manifest["weights"].items()}
+    for key, (_, total, first, _) in manifest["weights"].items():
+        assert weights[key].flatten()[0].item() == pytest.approx(first, rel=1e-5, abs=1e-7), key
+        assert weights[key].double().sum().item() == pytest.approx(total, rel=1e-4, abs=1e-2), key
+    save_file(weights, transformer / "diffusion_pytorch_model.safetensors")
+
+    tower = {
+        f"visual.{key}": torch.zeros(shape) if "rope.freqs" in key else weight(key, shape, seed="eva.")
+        for key, shape in golden_json("eva_visual_keys").items()
+    }
+    save_file(tower, face_encoder / "EVA02_CLIP_L_336_psz14_s6B.safetensors")
+    convert(reference / "faces" / "transform.pkl", face_encoder / "mesh.safetensors")
+    yield folder
+    for file in folder.rglob("*.safetensors"):
+        file.unlink()
+
+
+@pytest.fixture(scope="session")
+def golden_network(golden_folder: Path) -> Network:
+    """The golden model in float32."""
+    return load_network(golden_folder, dtype=torch.float32)

@@ -1,0 +1,1 @@
+"""The reference trainer: data, losses, checkpoints, and the worlds that models are trained on."""
