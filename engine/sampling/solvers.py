@@ -68,10 +68,16 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Trajectory:
-    """What both solvers share: the schedule, the steps, and the clean latents that a prediction implies."""
+    """What both solvers share: the schedule, the steps, and the clean latents that a prediction implies.
+
+    Raises ValueError for fewer than 1 or more than `num_train_timesteps` steps.
+    """
 
     config: ScheduleConfig
     num_inference_steps: int
+
+    def __post_init__(self) -> None:
+        trailing_timesteps(self.config.num_train_timesteps, self.num_inference_steps)
 
     def __len__(self) -> int:
         return self.num_inference_steps

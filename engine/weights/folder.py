@@ -13,7 +13,7 @@ from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError
 
 from fantasyid_engine.atomic import atomic_folder
-from fantasyid_engine.config.schema import NetworkConfig
+from fantasyid_engine.config.schema import MeshConfig, NetworkConfig
 from fantasyid_engine.config.serialise import from_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError, WeightsError
 from fantasyid_engine.models.mesh import MeshHierarchy
@@ -54,7 +54,7 @@ def load_network(
     config, entries, place, mesh, files = describe(folder)
     if verify:
         verify_files(folder, [*files, mesh])
-    network = build_on_meta(config, load_hierarchy(mesh))
+    network = build_on_meta(config, load_hierarchy(mesh, config.mesh))
     fill(network, match_entries(network, entries, place, folder), torch.device(device), dtype)
     return network.eval()
 
@@ -87,12 +87,14 @@ def read_own_config(path: Path) -> NetworkConfig:
     return from_json_object(NetworkConfig, values.get("network"), path)
 
 
-def load_hierarchy(path: Path) -> MeshHierarchy:
-    """Reads a mesh hierarchy; raises WeightsError where it is missing or corrupt."""
+def load_hierarchy(path: Path, config: MeshConfig) -> MeshHierarchy:
+    """Reads a mesh hierarchy; raises WeightsError where it is missing, corrupt or not the one that `config` names."""
     try:
-        return MeshHierarchy.load(path)
+        hierarchy = MeshHierarchy.load(path)
+        hierarchy.check(config)
+        return hierarchy
     except (ValueError, OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} is no mesh hierarchy: {error}") from None
+        raise WeightsError(f"{path} is no mesh hierarchy for this model: {error}") from None
 
 
 def save_network(

@@ -50,7 +50,7 @@ def inspect_folder(folder: Path, *, hashes: bool = True) -> FolderReport:
         ConfigError: see `load_network`.
     """
     config, entries, place, mesh, files = describe(folder)
-    match_entries(build_on_meta(config, load_hierarchy(mesh)), entries, place, folder)
+    match_entries(build_on_meta(config, load_hierarchy(mesh, config.mesh)), entries, place, folder)
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(_module(entry.key), []).append(entry)

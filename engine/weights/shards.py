@@ -18,7 +18,7 @@ from fantasyid_engine.errors import WeightsError, some_of
 
 SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors$")
 PICKLES = (".bin", ".pt", ".pth", ".tar", ".ckpt")
-MAPPED_BYTES = 256 * 1024**2
+MAPPED_BYTES = 64 * 1024**2
 """A file is mapped anew after this many bytes, so that pages already read do not count as memory in use."""
 
 

@@ -1,0 +1,220 @@
+"""Spirals, hierarchies and their file, on the FLAME topology and on meshes of all kinds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fantasyid_engine.config.schema import MeshConfig
+from fantasyid_engine.errors import WeightsError
+from fantasyid_engine.models.mesh import MeshHierarchy, SampleTable
+from fantasyid_engine.models.mesh_build import build_hierarchy
+from fantasyid_engine.models.spirals import build_spirals, rings
+from fantasyid_engine.weights.convert import convert
+from fantasyid_engine.weights.folder import load_hierarchy
+from tests.goldens import golden, require_reference
+from tests.small import MESH, hierarchy, sphere
+
+
+def dense(table: SampleTable, columns: int) -> Tensor:
+    matrix = torch.zeros(len(table.index), columns, dtype=torch.float64)
+    return matrix.scatter_add(1, table.index.long(), table.value.double())
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> MeshHierarchy:
+    path = tmp_path_factory.mktemp("mesh") / "mesh.safetensors"
+    convert(require_reference() / "faces" / "transform.pkl", path)
+    return load_hierarchy(path, MeshConfig())
+
+
+@pytest.mark.reference_data
+def test_authors_spirals_are_identical(converted: MeshHierarchy) -> None:
+    for level in (0, 1):
+        assert torch.equal(converted.spirals[level], golden("mesh")[f"spiral.{level}"])
+
+
+@pytest.mark.reference_data
+def test_authors_coarse_vertices_are_identical(converted: MeshHierarchy) -> None:
+    assert torch.equal(converted.coarse_index, golden("mesh")["coarse_index"])
+
+
+@pytest.mark.reference_data
+@pytest.mark.parametrize("level", [0, 1])
+def test_authors_sampling_is_identical(converted: MeshHierarchy, level: int) -> None:
+    expected, levels = golden("mesh"), converted.levels
+    for name, table, columns in (
+        ("down", converted.down[level], levels[level]),
+        ("up", converted.up[level], levels[level + 1]),
+    ):
+        matrix = dense(table, columns)
+        rows, cols = expected[f"{name}.{level}.row"].long(), expected[f"{name}.{level}.col"].long()
+        theirs = torch.zeros_like(matrix).index_put((rows, cols), expected[f"{name}.{level}.value"].double())
+        assert torch.equal(matrix, theirs)
+
+
+@pytest.mark.reference_data
+def test_own_hierarchy_of_the_authors_mesh(converted: MeshHierarchy) -> None:
+    """Our own decimation of that template: same sizes, and up-sampling the template errs by under a millimetre."""
+    ours = build_hierarchy(converted.template, converted.faces, MeshConfig())
+    assert ours.levels == (5023, 1256, 314)
+    coarse = converted.template[ours.down[0].index[:, 0].long()]
+    up = (coarse[ours.up[0].index.long()] * ours.up[0].value[..., None]).sum(1)
+    assert (up - converted.template).norm(dim=1).mean() < 1e-3
+
+
+def hexagon_fan() -> tuple[np.ndarray, np.ndarray]:
+    """Vertex 0 inside a hexagon 1..6, counter-clockwise."""
+    angle = np.arange(6) * np.pi / 3
+    points = np.vstack([[0, 0, 0], np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)])
+    return points, np.array([[0, i, i % 6 + 1] for i in range(1, 7)])
+
+
+def test_closed_ring_runs_clockwise_from_the_last_face() -> None:
+    _, faces = hexagon_fan()
+    ring = rings(7, [tuple(face) for face in faces.tolist()])
+    assert ring[0] == [6, 5, 4, 3, 2, 1]  # the last face is (0, 6, 1)
+
+
+def test_open_ring_starts_at_the_border() -> None:
+    _, faces = hexagon_fan()
+    ring = rings(7, [tuple(face) for face in faces.tolist()])
+    assert ring[1] == [6, 0, 2]
+
+
+def test_next_ring_follows_the_last_one() -> None:
+    points, faces = sphere(42)
+    spirals = build_spirals(points.numpy(), faces.numpy(), 20)
+    around = rings(42, [tuple(face) for face in faces.tolist()])
+    for vertex, spiral in enumerate(spirals.tolist()):
+        ring = around[vertex]
+        assert spiral[: len(ring) + 1] == [vertex, *ring]
+        second = set().union(*(around[other] for other in ring)) - {vertex, *ring}
+        assert set(spiral[len(ring) + 1 : len(ring) + 1 + len(second)]) <= second | set(spiral[-1:])
+
+
+def test_second_fan_follows_the_first() -> None:
+    """A vertex where two fans touch keeps all its neighbours."""
+    ring = rings(5, [(0, 1, 2), (0, 3, 4)])[0]
+    assert sorted(ring) == [1, 2, 3, 4]
+
+
+def test_repeated_and_degenerate_faces_are_dropped() -> None:
+    assert rings(4, [(0, 1, 2), (0, 1, 3), (1, 1, 2)])[0] == [2, 1]
+
+
+def test_small_component_is_filled_with_the_nearest_vertices() -> None:
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 0, 0], [6, 0, 0], [5, 1, 0.0]])
+    spirals = build_spirals(points, np.array([[0, 1, 2], [3, 4, 5]]), 5)
+    assert spirals[0].tolist() == [0, 2, 1, 3, 5]
+    assert all(len(set(spiral)) == 5 for spiral in spirals.tolist())
+
+
+def test_fewer_vertices_than_a_spiral() -> None:
+    with pytest.raises(ValueError, match="3 vertices has no spirals of 9"):
+        build_spirals(np.zeros((3, 3)), np.array([[0, 1, 2]]), 9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(30, 400), shares=st.tuples(st.floats(0.2, 0.6), st.floats(0.3, 0.6)), length=st.integers(3, 12)
+)
+def test_any_mesh(count: int, shares: tuple[float, float], length: int) -> None:
+    """Exact counts, true vertices, weights that are barycentric, spirals without repeats; up after down keeps affine maps near."""
+    middle = max(12, int(count * shares[0]))
+    coarse = max(6, int(middle * shares[1]))
+    config = MeshConfig(levels=(count, middle, coarse), spiral_length=min(length, coarse))
+    points, faces = sphere(count)
+    made = build_hierarchy(points, faces, config)
+    made.check(config)
+    assert len(set(made.coarse_index.tolist())) == coarse
+    for up in made.up:
+        assert (up.value >= 0).all()
+        torch.testing.assert_close(up.value.sum(1), torch.ones(len(up.value)))
+    for spiral in made.spirals:
+        assert all(len(set(row)) == config.spiral_length for row in spiral.tolist())
+        assert torch.equal(spiral[:, 0], torch.arange(len(spiral), dtype=torch.int32))
+    # A vertex that stays is itself after down and up.
+    down, up = made.down[0].index[:, 0].long(), made.up[0]
+    back = (points[down].float()[up.index.long()] * up.value[..., None]).sum(1)
+    torch.testing.assert_close(back[down], points[down].float(), rtol=0, atol=1e-5)
+
+
+def test_open_mesh_with_two_parts() -> None:
+    """Borders and several components, as FLAME's neck and eyeballs."""
+    points, faces = sphere(150)
+    cap = faces[(points[faces][:, :, 2] > -0.6).all(1)]
+    used, index = torch.unique(cap, return_inverse=True)
+    other, other_faces = sphere(60)
+    vertices = torch.cat([points[used], other * 0.2 + 3])
+    triangles = torch.cat([index, other_faces + len(used)])
+    config = MeshConfig(levels=(len(vertices), 60, 20), spiral_length=6)
+    build_hierarchy(vertices, triangles, config).check(config)
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ((163, 42, 12), "162 vertices; the finest level has 163"),
+        ((162, 42, 2), "cannot be decimated to 2 vertices"),
+    ],
+)
+def test_build_refuses(levels: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_hierarchy(*sphere(162), MeshConfig(levels=levels, spiral_length=2))
+
+
+def test_unused_vertex_is_refused() -> None:
+    points, faces = sphere(161)
+    with pytest.raises(ValueError, match="1 vertices of the mesh are in no face"):
+        build_hierarchy(torch.cat([points, torch.zeros(1, 3)]), faces, MESH)
+
+
+def test_file_round_trip(tmp_path: Path) -> None:
+    made, path = hierarchy(), tmp_path / "mesh.safetensors"
+    made.save(path)
+    read = MeshHierarchy.load(path)
+    assert read.levels == MESH.levels
+    for one, other in zip([*made.spirals, made.faces, made.template], [*read.spirals, read.faces, read.template], strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip([*made.down, *made.up], [*read.down, *read.up], strict=True):
+        assert torch.equal(one.index, other.index) and torch.equal(one.value, other.value)
+
+
+@pytest.mark.parametrize("damage", ["missing", "outside", "negative", "rows", "other"])
+def test_damaged_file_is_one_error(tmp_path: Path, damage: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "mesh.safetensors"
+    hierarchy().save(path)
+    tensors = load_file(path)
+    if damage == "missing":
+        del tensors["up.1.value"]
+    elif damage == "outside":
+        tensors["spiral.0"][3, 2] = 162
+    elif damage == "negative":
+        tensors["down.1.index"][0, 0] = -1
+    elif damage == "rows":
+        tensors["up.0.index"] = tensors["up.0.index"][:-1].contiguous()
+    else:
+        tensors = {"weight": torch.zeros(3)}
+    save_file(tensors, path)
+    with pytest.raises(WeightsError, match=r"mesh\.safetensors is no mesh hierarchy for this model: .+") as error:
+        load_hierarchy(path, MESH)
+    assert "\n" not in str(error.value)
+
+
+def test_check_names_both_sizes() -> None:
+    with pytest.raises(ValueError, match=r"levels \(162, 42, 12\) and spirals of \[7\]; this network takes \(162, 42, 11\)"):
+        hierarchy().check(MeshConfig(levels=(162, 42, 11), spiral_length=7))
+
+
+def test_coarse_vertices_must_be_picked() -> None:
+    made = hierarchy()
+    mixed = SampleTable(made.down[0].index, made.down[0].value * 0.5)
+    with pytest.raises(ValueError, match="not picked by index"):
+        _ = MeshHierarchy(made.spirals, (mixed, made.down[1]), made.up, made.faces, made.template).coarse_index
