@@ -41,8 +41,8 @@ pytest: $(INSTALLED)
 test: lint typecheck imports pytest
 
 format: $(INSTALLED)
-	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 clean:
 	rm -rf $(VENV) .typing build dist

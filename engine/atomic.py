@@ -19,7 +19,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -45,7 +45,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputError(f"cannot write {path}: it exists already; name a new folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(path)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
         temporary.chmod(0o755)
         yield temporary
@@ -57,6 +57,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_parents(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise OutputError(f"cannot write {path}: {path.parent} is not a folder") from None
 
 
 def _fsync(path: Path) -> None:

@@ -77,9 +77,8 @@ def inspect_command(
     if as_json:
         typer.echo(json.dumps(asdict(report), indent=1))
         return
-    say(
-        f"{report.form} form: {report.layers} layers, {report.injections} injections, {report.id_tokens} ID tokens a face"
-    )
+    counts = f"{report.layers} layers, {report.injections} injections, {report.id_tokens} ID tokens a face"
+    say(f"{report.form} form: {counts}")
     say(f"{'module':<28}{'tensors':>9}{'parameters':>16}{'live':>9}  dtype")
     for module in report.modules:
         live = 1 - module.dead / max(1, module.parameters)

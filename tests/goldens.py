@@ -1,7 +1,7 @@
 """The authors' goldens: where they are, how weights and inputs are rebuilt by name, and how outputs are compared.
 
-The recipe is theirs (numbers, not code): every tensor is normal noise from a CPU generator seeded with the CRC-32 of its
-name, scaled by what kind of weight the name says it is. See README.md in the goldens' folder.
+The recipe is theirs (numbers, not code): every tensor is normal noise from a CPU generator seeded with the CRC-32 of
+its name, scaled by what kind of weight the name says it is. See README.md in the goldens' folder.
 """
 
 import json

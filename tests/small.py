@@ -163,7 +163,8 @@ def write_released_folder(network: Network, folder: Path) -> None:
     }
     last = network.config.tower.num_layers
     tower |= {"visual.head.bias": torch.zeros(2), f"visual.blocks.{last}.norm1.weight": torch.zeros(2)}
-    tower |= {"visual.rope.freqs_cos": torch.zeros(2), "logit_scale": torch.zeros(()), "text.ln_final.bias": torch.zeros(2)}
+    tower |= {"visual.rope.freqs_cos": torch.zeros(2)}
+    tower |= {"logit_scale": torch.zeros(()), "text.ln_final.bias": torch.zeros(2)}
     dit = to_json_object(network.config.dit)
     injection = dit.pop("injection")
     del injection["interval"]

@@ -108,7 +108,7 @@ class DiTConfig:
 
 @config
 class TowerConfig:
-    """The EVA-02 vision tower. `num_layers` counts the blocks up to the hidden state that is used, not those trained."""
+    """The EVA-02 vision tower. `num_layers` counts the blocks up to the hidden state used, not those trained."""
 
     image_size: int = 336
     patch_size: int = 14
@@ -229,9 +229,7 @@ class PaperConditionerConfig:
     """
 
     form: Literal["paper"] = "paper"
-    abstractor: AbstractorConfig = field(
-        default_factory=lambda: AbstractorConfig(num_position_tables=1)
-    )
+    abstractor: AbstractorConfig = field(default_factory=lambda: AbstractorConfig(num_position_tables=1))
     fusion: FusionConfig = field(default_factory=FusionConfig)
     resconv: ResConvConfig = field(
         default_factory=lambda: ResConvConfig(

@@ -37,9 +37,7 @@ class JointAttention(nn.Module):
         self.norm_k = nn.LayerNorm(head_dim, eps=config.qk_norm_eps)
         self.to_out = nn.Linear(dim, dim)
 
-    def forward(
-        self, x_BND: Tensor, c_BLD: Tensor, cos: Tensor | None, sin: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x_BND: Tensor, c_BLD: Tensor, cos: Tensor | None, sin: Tensor | None) -> tuple[Tensor, Tensor]:
         """Video x [B, N, D] and text c [B, L, D] -> the same shapes; cos, sin [N, head_dim] or None."""
         length = c_BLD.shape[1]
         h = torch.cat([c_BLD, x_BND], dim=1)

@@ -13,7 +13,7 @@ from fantasyid_engine.models.attention import JointAttention
 
 
 class Modulation(nn.Module):
-    """adaLN: one LayerNorm shared by text and video, with own shift, scale and gate for each from the time embedding."""
+    """adaLN: one LayerNorm for text and video; shift, scale and gate of each from the time embedding."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 def released_depth_code(z_BV: Tensor, dim: int) -> Tensor:
-    """z [B, V] in metres -> [B, V, dim] float32."""
+    """Z [B, V] in metres -> [B, V, dim] float32."""
     exponent = 2 * (torch.arange(dim, device=z_BV.device) // 2) / dim
     angles = 2 * math.pi * (0.5 * z_BV.float() + 0.5)[..., None] / 10000.0**exponent
     even = torch.arange(dim, device=z_BV.device) % 2 == 0

@@ -51,7 +51,7 @@ class TimestepEmbedding(nn.Module):
         self.linear_2 = nn.Linear(time_embed_dim, time_embed_dim)
 
     def forward(self, timestep_B: Tensor) -> Tensor:
-        """timestep [B], any number type -> [B, E] in the weights' dtype."""
+        """Timestep [B], any number type -> [B, E] in the weights' dtype."""
         emb = sinusoid(timestep_B, self.dim).to(self.linear_1.weight.dtype)
         return self.linear_2(F.silu(self.linear_1(emb)))
 
@@ -123,18 +123,22 @@ def sincos_positions(grid: tuple[int, int, int], dim: int, spatial_scale: float,
 
     time = axis(frames, temporal_scale, dim // 4)
     row, column = axis(rows, spatial_scale, dim * 3 // 8), axis(columns, spatial_scale, dim * 3 // 8)
-    return torch.cat(
-        [
-            time[:, None, None].expand(-1, rows, columns, -1),
-            column[None, None, :].expand(frames, rows, -1, -1),
-            row[None, :, None].expand(frames, -1, columns, -1),
-        ],
-        dim=-1,
-    ).reshape(frames * rows * columns, dim).float()
+    return (
+        torch.cat(
+            [
+                time[:, None, None].expand(-1, rows, columns, -1),
+                column[None, None, :].expand(frames, rows, -1, -1),
+                row[None, :, None].expand(frames, -1, columns, -1),
+            ],
+            dim=-1,
+        )
+        .reshape(frames * rows * columns, dim)
+        .float()
+    )
 
 
 class PatchEmbed(nn.Module):
-    """Latents and text to tokens. The convolution is split by channels: noise each step, image latents once a request."""
+    """Latents and text to tokens. The convolution is split: noise each step, image latents once a request."""
 
     pos_embedding: Tensor
 

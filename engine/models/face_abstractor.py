@@ -11,6 +11,8 @@ B batch, M patch tokens, C channels. Source: Honeybee (Cha et al. 2024); timm's 
 github.com/Fantasy-AMAP/fantasy-id @ c429092, models/projectors.py.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,9 +74,7 @@ class FaceAbstractor(nn.Module):
         self.positions = nn.ParameterList(
             torch.zeros(1, config.grid**2, config.in_dim) for _ in range(config.num_position_tables)
         )
-        self.before = nn.Sequential(
-            *(Bottleneck(i, o, config.norm_eps) for i, o in zip(dims, dims[1:], strict=False))
-        )
+        self.before = nn.Sequential(*(Bottleneck(i, o, config.norm_eps) for i, o in pairwise(dims)))
         self.after = nn.Sequential(
             *(Bottleneck(config.hidden_dim, config.hidden_dim, config.norm_eps) for _ in range(config.depth))
         )

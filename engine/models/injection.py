@@ -116,7 +116,7 @@ class Injections(nn.Module):
             nn.init.zeros_(self.shared_out.weight)
 
     def forward(self, block: int, x_BND: Tensor, id_kv: Tensor, grid: tuple[int, int, int]) -> Tensor:
-        """Video tokens [B, N, D] after block number `block` -> the same with the face injected, if it is that layer's turn.
+        """Video tokens [B, N, D] after block number `block` -> the same with the face injected, where it is its turn.
 
         `id_kv` [I, 2, 1 or B, heads, K, d] holds the keys and values of all layers.
         """

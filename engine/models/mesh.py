@@ -55,7 +55,7 @@ class MeshHierarchy:
         index = torch.arange(len(self.template), dtype=torch.int32, device=self.template.device)
         for table in self.down:
             if table.index.shape[1] != 1 or not bool((table.value == 1).all()):
-                raise ValueError("coarse vertices are not picked by index; this network needs a hierarchy where they are")
+                raise ValueError("coarse vertices are not picked by index, as this network needs them")
             index = index[table.index[:, 0].long()]
         return index
 
@@ -116,5 +116,5 @@ class MeshHierarchy:
                 if len(rows) != expected:
                     raise ValueError(f"mesh hierarchy: {name}.{level} has {len(rows)} rows, not {expected}")
         for name, index, size in bounds:
-            if index.numel() and not (0 <= int(index.min()) and int(index.max()) < size):
+            if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < size):
                 raise ValueError(f"mesh hierarchy: {name} points outside the {size} vertices of its level")

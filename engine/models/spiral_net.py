@@ -46,7 +46,7 @@ class Resample(nn.Module):
 
 
 class SpiralEncoder(nn.Module):
-    """SpiralNet++ encoder of the paper's form: V -> V / 4 -> N' vertices, 3 -> C' -> C' channels, last output linear."""
+    """SpiralNet++ encoder of the paper's form: V -> V / 4 -> N' vertices, 3 -> C' -> C' channels, linear at the end."""
 
     def __init__(self, dim: int, hierarchy: MeshHierarchy) -> None:
         super().__init__()

@@ -2,9 +2,11 @@
 
     z_t = sqrt(A_t) z + sqrt(1 - A_t) eps;    lambda(A) = log(A / (1 - A)) / 2
 
-CogVideoX: scaled-linear betas, optional shift of the signal-to-noise ratio, rescaled so that A_999 = 0 exactly, trailing
-timesteps. All in float64. Source: CogVideoX (Yang et al. 2024); Lin et al. 2023, "Common diffusion noise schedules and
-sample steps are flawed", algorithm 1.
+CogVideoX: scaled-linear betas, optional shift of the signal-to-noise ratio, rescaled so that A_999 = 0 exactly,
+trailing timesteps. All in float64.
+
+Source: CogVideoX (Yang et al. 2024); Lin et al. 2023, "Common diffusion noise schedules and sample steps are flawed",
+algorithm 1.
 """
 
 import math

@@ -7,7 +7,8 @@ float32; with bfloat16 latents the products with the latents round to bfloat16, 
 When the number of steps does not divide the training timesteps, the timestep that a step leads to, t - T // N, is not
 the next one visited. That is the release's way, and kept.
 
-Source: diffusers' CogVideoXDPMScheduler and CogVideoXDDIMScheduler; DPM-Solver++ (Lu et al. 2022), DDIM (Song et al. 2020).
+Source: diffusers' CogVideoXDPMScheduler and CogVideoXDDIMScheduler; DPM-Solver++ (Lu et al. 2022), DDIM (Song et al.
+2020).
 """
 
 import math
@@ -17,7 +18,12 @@ from typing import Protocol
 
 from torch import Tensor
 
-from fantasyid_engine.sampling.schedule import ScheduleConfig, alphas_cumprod, half_log_snr, trailing_timesteps
+from fantasyid_engine.sampling.schedule import (
+    ScheduleConfig,
+    alphas_cumprod,
+    half_log_snr,
+    trailing_timesteps,
+)
 
 Noise = Callable[[Tensor], Tensor]
 """Draws standard normal noise of the shape, dtype and device of its argument."""

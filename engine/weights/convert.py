@@ -1,4 +1,4 @@
-"""Turning pickled weights into safetensors, offline: `.bin`, `.pt`, `.pth`, `.ckpt`, `.tar` and the authors' `transform.pkl`.
+"""Turning pickled weights into safetensors, offline: torch files and the authors' `transform.pkl`.
 
 torch files are read with `weights_only`, numpy pickles with the allow-list of `unpickle`: nothing of a file ever runs.
 """
@@ -111,15 +111,22 @@ def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     left_out = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
     if all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
-    return {key: _own_memory(path, key, value) for key, value in tensors.items()}, left_out
+    for key, value in tensors.items():
+        if value.layout != torch.strided:
+            raise WeightsError(f"{path} is refused: {key} is a sparse tensor")
+    return _own_memory(tensors), left_out
 
 
-def _own_memory(path: Path, key: str, tensor: Tensor) -> Tensor:
-    """safetensors stores no views: a tensor that is part of a larger storage gets memory of its own."""
-    if tensor.layout != torch.strided:
-        raise WeightsError(f"{path} is refused: {key} is a sparse tensor")
-    whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-    return tensor if whole else tensor.clone(memory_format=torch.contiguous_format)
+def _own_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Safetensors stores no views: a tensor that is part of a storage, or shares it, gets memory of its own."""
+    taken: set[int] = set()
+    own = {}
+    for key, value in tensors.items():
+        storage = value.untyped_storage()
+        whole = value.is_contiguous() and storage.nbytes() == value.nbytes and storage.data_ptr() not in taken
+        taken.add(storage.data_ptr())
+        own[key] = value if whole else value.clone(memory_format=torch.contiguous_format)
+    return own
 
 
 def hierarchy_from_pickle(path: Path, config: MeshConfig | None = None) -> MeshHierarchy:
@@ -132,9 +139,8 @@ def hierarchy_from_pickle(path: Path, config: MeshConfig | None = None) -> MeshH
     tables = load_arrays(path)
     try:
         steps = range(len(config.levels) - 1)
-        spirals = [
-            build_spirals(tables["vertices"][i], tables["face"][i].astype(np.int64), config.spiral_length) for i in steps
-        ]
+        length = config.spiral_length
+        spirals = [build_spirals(tables["vertices"][i], tables["face"][i].astype(np.int64), length) for i in steps]
         hierarchy = MeshHierarchy(
             spirals=tuple(torch.from_numpy(spiral).int() for spiral in spirals),
             down=tuple(_sample_table(tables["down_transform"][i]) for i in steps),

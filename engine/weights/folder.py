@@ -1,8 +1,8 @@
 """Model folders: our own layout, and loading either layout.
 
-    config.json                                     {"format": "fantasyid-network-1", "network": {...}}
-    tower.safetensors  conditioner.safetensors  dit.safetensors (or shards with an index)
-    mesh.safetensors  manifest.json
+config.json                                     {"format": "fantasyid-network-1", "network": {...}}
+tower.safetensors  conditioner.safetensors  dit.safetensors (or shards with an index)
+mesh.safetensors  manifest.json
 """
 
 import json
@@ -49,8 +49,6 @@ def load_network(
         WeightsError: files are missing, truncated or corrupt, or keys do not fit.
         ConfigError: the configuration is missing or describes a network that this engine does not run.
     """
-    if not folder.is_dir():
-        raise WeightsError(f"no model folder at {folder}")
     config, entries, place, mesh, files = describe(folder)
     if verify:
         verify_files(folder, [*files, mesh])
@@ -66,6 +64,8 @@ def describe(folder: Path) -> tuple[NetworkConfig, list[Entry], Place, Path, lis
         WeightsError: see `load_network`.
         ConfigError: see `load_network`.
     """
+    if not folder.is_dir():
+        raise WeightsError(f"no model folder at {folder}")
     if (folder / "config.json").is_file():
         config = read_own_config(folder / "config.json")
         files = [file for stem in COMPONENTS for file in component_files(folder, stem)]
@@ -97,9 +97,7 @@ def load_hierarchy(path: Path, config: MeshConfig) -> MeshHierarchy:
         raise WeightsError(f"{path} is no mesh hierarchy for this model: {error}") from None
 
 
-def save_network(
-    network: Network, hierarchy: MeshHierarchy, folder: Path, *, max_shard_size: str = "5GB"
-) -> None:
+def save_network(network: Network, hierarchy: MeshHierarchy, folder: Path, *, max_shard_size: str = "5GB") -> None:
     """Writes a model folder of our own layout, whole or not at all.
 
     Raises:

@@ -12,7 +12,7 @@ from fantasyid_engine.weights.shards import Entry
 
 @dataclass(frozen=True, slots=True)
 class ModuleReport:
-    """Tensors of one module as the files name it; `dead` counts the parameters among `parameters` that are not loaded."""
+    """Tensors of one module as the files name it; of its `parameters`, `dead` are not loaded."""
 
     name: str
     tensors: int
@@ -80,4 +80,3 @@ def _module(key: str) -> str:
     """The first part of a key; of our own layout the first two, of a layer's the name without its number."""
     parts = key.split(".")
     return ".".join(parts[:2]) if parts[0] in ("tower", "conditioner", "dit") else parts[0]
-

@@ -18,9 +18,7 @@ def sha256(path: Path) -> str:
 def write_manifest(folder: Path) -> None:
     """Writes hashes and sizes of all files below `folder` (but of the manifest itself)."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
-    rows = {
-        p.relative_to(folder).as_posix(): {"sha256": sha256(p), "size_bytes": p.stat().st_size} for p in files
-    }
+    rows = {p.relative_to(folder).as_posix(): {"sha256": sha256(p), "size_bytes": p.stat().st_size} for p in files}
     (folder / NAME).write_text(json.dumps({"files": rows}, indent=1) + "\n")
 
 
@@ -35,7 +33,9 @@ def read_manifest(folder: Path) -> dict[str, dict[str, str | int]] | None:
         return None
     try:
         rows = json.loads(path.read_text())["files"]
-        return {name: {"sha256": str(row["sha256"]), "size_bytes": int(row["size_bytes"])} for name, row in rows.items()}
+        return {
+            name: {"sha256": str(row["sha256"]), "size_bytes": int(row["size_bytes"])} for name, row in rows.items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} is no manifest ({error}): fetch or convert the folder again") from None
 

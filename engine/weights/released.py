@@ -3,9 +3,10 @@
     transformer_ema/ or transformer/   config.json, *.safetensors (DiT, face abstractor, vertex net, reducer, injection)
     face_encoder/                      EVA02_CLIP_L_336_psz14_s6B.safetensors, mesh.safetensors
 
-`weights convert` makes the two files of `face_encoder` from the authors' `.pt` and `transform.pkl`. The number of layers
-and of injections is read from the keys. Networks of other widths than the released one say so in a `fantasyid` section
-of `transformer/config.json` (`tower`, `conditioner`, `injection`, `mesh`: fields of the config classes of those names).
+`weights convert` makes the two files of `face_encoder` from the authors' `.pt` and `transform.pkl`. The number of
+layers and of injections is read from the keys. Networks of other widths than the released one say so in a
+`fantasyid` section of `transformer/config.json` (`tower`, `conditioner`, `injection`, `mesh`: fields of the config
+classes of those names).
 """
 
 import json

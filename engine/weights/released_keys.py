@@ -101,7 +101,10 @@ DEAD: tuple[Dead, ...] = (
     Dead(r"face_abstractor\.id_embedding_mapping\..+", "the ArcFace and CLIP embedding it maps is sliced away"),
     Dead(r"face_abstractor\.mapping_[0-3]\..+", "maps hidden states 0 to 3, whose groups are overwritten by the last"),
     Dead(r"face_abstractor\.layers\.[0-7]\..+", "groups 0 to 3: each group's result is overwritten by the next"),
-    Dead(r"face_abstractor\.layers\.8\.(0\.net|0\.readout|1)\..+", "first layer of the last group: only its positions leak"),
+    Dead(
+        r"face_abstractor\.layers\.8\.(0\.net|0\.readout|1)\..+",
+        "of the last group's first layer only the positions leak",
+    ),
     Dead(r"visual\.(norm|head)\..+", "come after the hidden state that is used"),
     Dead(r"visual\.(blocks\.\d+\.attn\.)?rope\.freqs_(cos|sin)", "computed from the configuration"),
     Dead(r"(?!visual\.).*", "the text half of EVA-CLIP"),

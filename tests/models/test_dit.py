@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import CogVideoXTransformer3DModel
-from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import nn
 
 from fantasyid_engine.config.schema import DiTConfig, NetworkConfig
@@ -48,7 +48,8 @@ def pair(form: str) -> tuple[DiT, CogVideoXTransformer3DModel]:
     learned = options.get("use_learned_positional_embeddings", False)
     if learned:
         theirs.patch_embed.pos_embedding.normal_(generator=torch.Generator().manual_seed(1))
-    config = DiTConfig(**{"use_learned_positional_embeddings": False, **options}, rotary_base_grid=(4, 6), injection=None)
+    defaults = {"use_learned_positional_embeddings": False, "rotary_base_grid": (4, 6), "injection": None}
+    config = DiTConfig(**defaults | options)
     ours = DiT(config).eval()
     state = {str(our_name(key)).removeprefix("dit."): value for key, value in theirs.state_dict().items()}
     ours.load_state_dict(state)
@@ -131,7 +132,7 @@ def test_id_kv_of_another_model_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("layers", "interval", "after"), [(4, 1, [0, 1, 2, 3]), (4, 2, [0, 2]), (5, 2, [0, 2, 4])])
-def test_interval_decides_which_layers_are_followed_by_an_injection(layers: int, interval: int, after: list[int]) -> None:
+def test_interval_decides_where_injections_are(layers: int, interval: int, after: list[int]) -> None:
     assert DIT.injection is not None
     dit = DiT(replace(DIT, num_layers=layers, injection=replace(DIT.injection, interval=interval)))
     turns: list[int] = []
@@ -149,13 +150,11 @@ def parameters(module: nn.Module) -> int:
 
 @pytest.mark.reference_data
 def test_released_size_has_the_authors_keys() -> None:
-    """Both ways: every live key of theirs has its place here with that shape, and every weight here is one of theirs."""
+    """Both ways: every live key of theirs has its place here with its shape, every weight here is one of theirs."""
     theirs: dict[str, list[int]] = golden_json("state_dict_keys_42")
     config = NetworkConfig()
     network = build_on_meta(config, hierarchy(config.mesh))
-    ours = {
-        name: list(tensor.shape) for name, tensor in network.state_dict().items() if not name.startswith("tower.")
-    }
+    ours = {name: list(tensor.shape) for name, tensor in network.state_dict().items() if not name.startswith("tower.")}
     live = {key: shape for key, shape in theirs.items() if dead_reason(key, False, config.tower.num_layers) is None}
     assert {our_name(key): shape for key, shape in live.items()} == ours
     assert len(live) == len(ours)

@@ -124,7 +124,7 @@ def test_fewer_vertices_than_a_spiral() -> None:
     count=st.integers(30, 400), shares=st.tuples(st.floats(0.2, 0.6), st.floats(0.3, 0.6)), length=st.integers(3, 12)
 )
 def test_any_mesh(count: int, shares: tuple[float, float], length: int) -> None:
-    """Exact counts, true vertices, weights that are barycentric, spirals without repeats; up after down keeps affine maps near."""
+    """Exact counts, true vertices, weights that are barycentric, spirals without repeats."""
     middle = max(12, int(count * shares[0]))
     coarse = max(6, int(middle * shares[1]))
     config = MeshConfig(levels=(count, middle, coarse), spiral_length=min(length, coarse))
@@ -179,7 +179,8 @@ def test_file_round_trip(tmp_path: Path) -> None:
     made.save(path)
     read = MeshHierarchy.load(path)
     assert read.levels == MESH.levels
-    for one, other in zip([*made.spirals, made.faces, made.template], [*read.spirals, read.faces, read.template], strict=True):
+    before, after = ([*h.spirals, h.faces, h.template] for h in (made, read))
+    for one, other in zip(before, after, strict=True):
         assert torch.equal(one, other)
     for one, other in zip([*made.down, *made.up], [*read.down, *read.up], strict=True):
         assert torch.equal(one.index, other.index) and torch.equal(one.value, other.value)
@@ -209,7 +210,8 @@ def test_damaged_file_is_one_error(tmp_path: Path, damage: str) -> None:
 
 
 def test_check_names_both_sizes() -> None:
-    with pytest.raises(ValueError, match=r"levels \(162, 42, 12\) and spirals of \[7\]; this network takes \(162, 42, 11\)"):
+    message = r"levels \(162, 42, 12\) and spirals of \[7\]; this network takes \(162, 42, 11\)"
+    with pytest.raises(ValueError, match=message):
         hierarchy().check(MeshConfig(levels=(162, 42, 11), spiral_length=7))
 
 

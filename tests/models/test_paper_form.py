@@ -236,7 +236,8 @@ class TestDepth:
         at = torch.arange(0, 42, 3)
         base = points[None].requires_grad_()
         assert torch.autograd.gradcheck(
-            lambda z: read_depth(torch.cat([base[..., :2].detach(), z], -1), faces, at), points[None, :, 2:].requires_grad_()
+            lambda z: read_depth(torch.cat([base[..., :2].detach(), z], -1), faces, at),
+            points[None, :, 2:].requires_grad_(),
         )
 
     def test_flat_mesh_has_no_depth(self) -> None:

@@ -34,9 +34,7 @@ def epsilon(where: Callable[[Network], list[nn.Module]], eps: float) -> Mutate:
     """All norms in the modules that `where` names get another epsilon."""
 
     def mutate(patch: pytest.MonkeyPatch, network: Network) -> None:
-        norms = [
-            m for root in where(network) for m in root.modules() if isinstance(m, nn.LayerNorm | nn.GroupNorm)
-        ]
+        norms = [m for root in where(network) for m in root.modules() if isinstance(m, nn.LayerNorm | nn.GroupNorm)]
         assert norms
         for norm in norms:
             patch.setattr(norm, "eps", eps)
@@ -122,9 +120,7 @@ WRONG_READINGS: dict[str, tuple[Mutate, str]] = {
 
 
 @pytest.mark.parametrize("reading", WRONG_READINGS)
-def test_wrong_reading_is_found(
-    golden_network: Network, monkeypatch: pytest.MonkeyPatch, reading: str
-) -> None:
+def test_wrong_reading_is_found(golden_network: Network, monkeypatch: pytest.MonkeyPatch, reading: str) -> None:
     mutate, parts = WRONG_READINGS[reading]
     mutate(monkeypatch, golden_network)
     for part in parts.split():

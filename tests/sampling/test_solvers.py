@@ -88,9 +88,10 @@ def test_dpm_matches_diffusers(steps: int, shift: float) -> None:
     timesteps = trailing_timesteps(1000, steps)
     ours = walk(DPMSolver(ScheduleConfig(snr_shift_scale=shift), steps, Draws()), normal("x", *SHAPE))
 
-    x, old, generator_calls = normal("x", *SHAPE), None, Draws()
+    x, old, draws = normal("x", *SHAPE), None, Draws()
     for i, t in enumerate(timesteps):
-        x, old = dpm_of_diffusers(theirs, normal(f"input.sched_model_output.{i}", *SHAPE), old, i, timesteps, x, generator_calls)
+        output = normal(f"input.sched_model_output.{i}", *SHAPE)
+        x, old = dpm_of_diffusers(theirs, output, old, i, timesteps, x, draws)
         assert_close(f"step {i} (t = {t})", ours[i], x, 1e-5)
 
 

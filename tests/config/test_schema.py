@@ -1,0 +1,114 @@
+"""Configs refuse what cannot be, name field, value and what is allowed, and survive JSON."""
+
+import json
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fantasyid_engine.config.schema import (
+    AbstractorConfig,
+    DiTConfig,
+    FusionConfig,
+    InjectionConfig,
+    MeshConfig,
+    NetworkConfig,
+    PaperConditionerConfig,
+    ReleasedConditionerConfig,
+    ResConvConfig,
+    TowerConfig,
+)
+from fantasyid_engine.config.serialise import from_json_object, to_json_object
+from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.sampling.schedule import ScheduleConfig
+from tests.small import PAPER, RELEASED
+
+
+@pytest.mark.parametrize("config", [NetworkConfig(), RELEASED, PAPER], ids=["5B", "released", "paper"])
+def test_json_round_trip(config: NetworkConfig) -> None:
+    text = json.dumps(to_json_object(config))
+    assert from_json_object(NetworkConfig, json.loads(text), Path("x")) == config
+
+
+def test_released_numbers() -> None:
+    config = NetworkConfig()
+    assert config.form == "released"
+    assert config.dit.dim == 3072
+    assert config.dit.image_channels == 16
+    assert config.dit.sample_grid == (13, 30, 45)
+    assert config.dit.num_injections == 42
+    assert config.dit.injection is not None and config.dit.injection.inner_dim == 2048
+    assert config.tower.grid == 24
+    assert config.num_id_tokens == 36 + 79
+    assert isinstance(config.conditioner, ReleasedConditionerConfig)
+    assert config.conditioner.reducer.output_length(5023) == 79
+
+
+WRONG: list[tuple[type, dict[str, Any], str]] = [
+    (DiTConfig, {"num_layers": 0}, "DiTConfig.num_layers is 0; it must be an integer of at least 1"),
+    (DiTConfig, {"num_layers": True}, "num_layers is True"),
+    (DiTConfig, {"num_layers": 2.0}, "num_layers is 2.0"),
+    (DiTConfig, {"attention_head_dim": 40}, "multiple of 16"),
+    (DiTConfig, {"in_channels": 8}, "at least self.out_channels=16"),
+    (DiTConfig, {"sample_width": 91}, "multiple of self.patch_size=2"),
+    (DiTConfig, {"sample_height": 61}, "multiple of self.patch_size=2"),
+    (DiTConfig, {"sample_frames": 48}, "1 more than a multiple"),
+    (InjectionConfig, {"form": "other"}, "one of 'released', 'layer_aware', 'shared'"),
+    (InjectionConfig, {"interval": 0}, "interval is 0"),
+    (TowerConfig, {"image_size": 330}, "image_size is 330"),
+    (TowerConfig, {"width": 1000}, "width is 1000"),
+    (AbstractorConfig, {"pool": 5}, "grid is 24"),
+    (AbstractorConfig, {"hidden_dim": 30}, "hidden_dim is 30"),
+    (FusionConfig, {"num_heads": 5}, "dim is 128"),
+    (ResConvConfig, {"kernels": (3,)}, "4 long"),
+    (ResConvConfig, {"strides": (1, 1)}, "4 long"),
+    (ResConvConfig, {"groups": 7}, "multiples of self.groups=7"),
+    (ResConvConfig, {"kernels": (3, 3, 3, 4)}, "odd"),
+    (ReleasedConditionerConfig, {"fusion": FusionConfig(dim=96)}, "power of two times self.fusion.dim=96"),
+    (PaperConditionerConfig, {"resconv": ResConvConfig()}, "of stride 1"),
+    (PaperConditionerConfig, {"fusion": FusionConfig(dim=6, num_heads=2)}, "multiple of 4"),
+    (MeshConfig, {"levels": (10, 20, 5)}, "three falling vertex counts"),
+    (MeshConfig, {"levels": (10, 5)}, "three falling vertex counts"),
+    (NetworkConfig, {"tower": TowerConfig(width=512)}, "in_dim is 1024; tower.width is 512; they must agree"),
+    (NetworkConfig, {"tower": TowerConfig(image_size=350)}, "grid is 24; the tower's grid is 25"),
+    (NetworkConfig, {"dit": DiTConfig(injection=None)}, "has no injection"),
+    (NetworkConfig, {"dit": DiTConfig(injection=InjectionConfig(id_dim=1024))}, "last width is 2048"),
+    (NetworkConfig, {"dit": DiTConfig(injection=InjectionConfig(form="shared"))}, "conditioner.form is 'released'"),
+    (ScheduleConfig, {"prediction_type": "sample"}, "one of 'v_prediction', 'epsilon'"),
+    (ScheduleConfig, {"prediction_type": "epsilon"}, "v_prediction where the last timestep is pure noise"),
+    (ScheduleConfig, {"beta_end": 2.0}, "beta_end is 2.0"),
+    (ScheduleConfig, {"snr_shift_scale": 0.0}, "above 0"),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "message"), WRONG, ids=[f"{k.__name__}-{m[:30]}" for k, _, m in WRONG])
+def test_impossible_values(kind: type, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        kind(**values)
+    assert message in str(error.value)
+    assert kind.__name__ in str(error.value)
+
+
+def test_configs_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        RELEASED.dit.num_layers = 3  # pyright: ignore[reportAttributeAccessIssue]
+    assert replace(RELEASED.dit, num_layers=5).num_layers == 5
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dot": {}}, "dot: Unexpected keyword argument"),
+        ({"dit": {"num_layers": 0}}, "num_layers is 0"),
+        ({"dit": {"num_layer": 3}}, "dit.num_layer"),
+        ({"dit": {"num_layers": "x"}}, "dit.num_layers"),
+        ([], "should be a dictionary"),
+        (None, "should be a dictionary"),
+    ],
+)
+def test_json_that_is_no_config(values: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=r"^file\.json: ") as error:
+        from_json_object(NetworkConfig, values, Path("file.json"))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,113 @@
+"""The command line as a user meets it: real processes, help texts, exit codes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fantasyid_engine import __version__
+from fantasyid_engine.models.network import Network
+from fantasyid_engine.weights.folder import save_network
+from fantasyid_engine.weights.manifest import sha256
+from tests.small import PAPER, RELEASED, hierarchy, randomise, write_released_folder
+
+COMMAND = Path(sys.executable).with_name("fantasyid-engine")
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"fantasyid-engine {__version__}\n"
+
+
+def test_options_are_frozen() -> None:
+    """The whole set of commands and options; a change here is a change of the interface."""
+    shown = {
+        "": {"--version", "--help"},
+        "weights": {"--help"},
+        "weights convert": {"SRC", "DST", "--help"},
+        "weights inspect": {"DIR", "--json", "--help"},
+    }
+    for command, expected in shown.items():
+        text = run(*command.split(), "--help").stdout
+        found = set(re.findall(r"^\s+(--[a-z-]+|[A-Z]{3})\b", text, re.MULTILINE))
+        assert found == expected, command
+    assert "Example: fantasyid-engine weights convert" in run("weights", "convert", "--help").stdout
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    network = Network(RELEASED, hierarchy())
+    randomise(network)
+    write_released_folder(network, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_inspect_authors_layout(released: Path) -> None:
+    done = run("weights", "inspect", released)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "released form: 3 layers, 3 injections, 25 ID tokens a face"
+    rows = {line.split()[0]: line.split() for line in lines[2:]}
+    modules = {"transformer_blocks", "face_abstractor", "vertex_spiral_net", "layer_attention", "visual"}
+    assert modules | {"total"} <= rows.keys()
+    assert rows["transformer_blocks"][3] == "100.0%"
+    assert float(rows["face_abstractor"][3].rstrip("%")) < 100
+    mesh = released / "face_encoder" / "mesh.safetensors"
+    assert any(sha256(mesh) in line and "face_encoder/mesh.safetensors" in line for line in lines)
+
+
+def test_inspect_own_layout_as_json(tmp_path: Path) -> None:
+    network = Network(PAPER, hierarchy())
+    save_network(network, hierarchy(), tmp_path / "model")
+    report = json.loads(run("weights", "inspect", tmp_path / "model", "--json").stdout)
+    assert (report["form"], report["layers"], report["injections"], report["id_tokens"]) == ("paper", 3, 3, 12)
+    counted = sum(module["parameters"] for module in report["modules"])
+    assert counted == sum(tensor.numel() for tensor in network.state_dict().values())
+    assert all(module["dead"] == 0 for module in report["modules"])
+
+
+def test_convert_and_errors(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "x.pt")
+    done = run("weights", "convert", tmp_path / "x.pt", tmp_path / "x.safetensors")
+    assert (done.returncode, done.stdout) == (0, f"wrote {tmp_path / 'x.safetensors'}: 1 tensors\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["weights", "inspect", "nowhere"], 78, "no model folder at nowhere"),
+        (["weights", "inspect", "."], 78, "has neither transformer_ema/ nor transformer/"),
+        (["weights", "convert", "nowhere.pt", "x.safetensors"], 78, "nothing to convert at nowhere.pt"),
+        (
+            ["weights", "convert", "x.pt", "x.pt/y.safetensors"],
+            73,
+            "cannot write x.pt/y.safetensors: x.pt is not a folder",
+        ),
+        (["weights", "convert", "bad\nname\x1b[31m.pt", "x.safetensors"], 78, r"bad\nname\x1b[31m.pt"),
+    ],
+)
+def test_errors_are_one_line_with_their_exit_code(
+    tmp_path: Path, arguments: list[str], code: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": torch.ones(2)}, "x.pt")
+    done = run(*arguments)
+    assert done.returncode == code
+    assert done.stderr.startswith("fantasyid-engine: ") and done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [["wieghts"], ["weights", "convert"], ["weights", "inspect", ".", "--x"]])
+def test_wrong_usage(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "Usage: fantasyid-engine" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,215 @@
+"""Conversion of pickled weights: files, folders, hostile input, and nothing half-written."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fantasyid_engine.config.schema import MeshConfig
+from fantasyid_engine.errors import OutputError, WeightsError
+from fantasyid_engine.models.network import Network
+from fantasyid_engine.weights.convert import convert
+from fantasyid_engine.weights.folder import load_network
+from fantasyid_engine.weights.manifest import read_manifest, sha256
+from tests.goldens import require_reference
+from tests.small import RELEASED, hierarchy, randomise, write_released_folder
+
+STATE = {"a.weight": torch.arange(6.0).view(2, 3), "b.bias": torch.ones(2, dtype=torch.bfloat16), "n": torch.tensor(3)}
+
+
+def assert_converts_to(path: Path, expected: dict[str, torch.Tensor], *, left_out: str = "") -> None:
+    target = path.with_name("made.safetensors")
+    lines = convert(path, target)
+    made = load_file(target)
+    assert made.keys() == expected.keys()
+    assert all(torch.equal(made[key], value) and made[key].dtype == value.dtype for key, value in expected.items())
+    assert lines[0] == f"wrote {target}: {len(expected)} tensors"
+    assert lines[1:] == ([f"left out of {target}: {left_out} (no tensors)"] if left_out else [])
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".pt", ".pth", ".ckpt", ".tar"])
+@pytest.mark.parametrize("wrap", ["", "state_dict", "model", "module"])
+def test_state_dicts(tmp_path: Path, suffix: str, wrap: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    torch.save({wrap: STATE, "epoch": 3} if wrap else STATE, path)
+    assert_converts_to(path, STATE)
+
+
+def test_old_torch_files(tmp_path: Path) -> None:
+    """Files of torch before 1.6 are plain pickles, not archives: facexlib's weights are of that kind."""
+    torch.save(STATE, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+    assert_converts_to(tmp_path / "x.pth", STATE)
+
+
+def test_leading_module_is_dropped(tmp_path: Path) -> None:
+    torch.save({f"module.{key}": value for key, value in STATE.items()}, tmp_path / "x.pt")
+    assert_converts_to(tmp_path / "x.pt", STATE)
+
+
+def test_what_is_no_tensor_is_left_out_and_named(tmp_path: Path) -> None:
+    torch.save(STATE | {"epoch": 3}, tmp_path / "x.pt")
+    assert_converts_to(tmp_path / "x.pt", STATE, left_out="epoch")
+
+
+def test_views_and_shared_tensors(tmp_path: Path) -> None:
+    """safetensors stores neither views nor shared memory; the values come through."""
+    whole = torch.arange(12.0).view(3, 4)
+    state = {"whole": whole, "row": whole[1], "turned": whole.T, "again": whole}
+    torch.save(state, tmp_path / "x.pt")
+    assert_converts_to(tmp_path / "x.pt", state)
+
+
+class Call:
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def __reduce__(self) -> Any:
+        return self.parts[0], self.parts[1:]
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["archive", "plain"])
+def test_hostile_torch_file_is_refused(tmp_path: Path, zipped: bool) -> None:
+    canary, path = tmp_path / "canary", tmp_path / "x.pt"
+    state = {"a": torch.ones(1), "b": Call(os.system, f"touch {canary}")}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match=r"x\.pt is refused") as error:
+        convert(path, tmp_path / "made.safetensors")
+    assert "\n" not in str(error.value)
+    assert not canary.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.pt"]
+
+
+def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match="refused: a is a sparse tensor"):
+        convert(tmp_path / "x.pt", tmp_path / "made.safetensors")
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x02}q\x00.", b"garbage" * 100])
+def test_no_torch_file(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.pt").write_bytes(data)
+    message = r"x\.pt (is truncated or no torch file|is refused|holds no state dict)"
+    with pytest.raises(WeightsError, match=message) as error:
+        convert(tmp_path / "x.pt", tmp_path / "made.safetensors")
+    assert "\n" not in str(error.value)
+
+
+def test_truncated_archive(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "x.pt")
+    data = (tmp_path / "x.pt").read_bytes()
+    (tmp_path / "x.pt").write_bytes(data[: len(data) // 2])
+    with pytest.raises(WeightsError, match="truncated or no torch file"):
+        convert(tmp_path / "x.pt", tmp_path / "made.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        ("nothing.pt", "made.safetensors", "nothing to convert at"),
+        ("x.pt", "made.bin", "must end in .safetensors"),
+        ("x.txt", "made.safetensors", "is not of a kind that is converted"),
+    ],
+)
+def test_usage_errors(tmp_path: Path, source: str, target: str, message: str) -> None:
+    torch.save(STATE, tmp_path / "x.pt")
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(WeightsError, match=message):
+        convert(tmp_path / source, tmp_path / target)
+
+
+def test_unwritable_target(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "x.pt")
+    with pytest.raises(OutputError, match=r"cannot write .*: .* is not a folder"):
+        convert(tmp_path / "x.pt", tmp_path / "x.pt" / "made.safetensors")
+
+
+def authors_folder(folder: Path) -> Network:
+    """As published: a .bin transformer, an EVA-CLIP pickle, assets beside them."""
+    network = Network(RELEASED, hierarchy())
+    randomise(network)
+    write_released_folder(network, folder)
+    transformer = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    tower = folder / "face_encoder" / "EVA02_CLIP_L_336_psz14_s6B.safetensors"
+    torch.save(load_file(transformer), transformer.with_suffix(".bin"))
+    wrapped = {f"module.{key}": value for key, value in load_file(tower).items()}
+    torch.save({"state_dict": wrapped, "epoch": 1}, tower.with_suffix(".pt"))
+    transformer.unlink()
+    tower.unlink()
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "spiece.model").write_bytes(b"pieces")
+    return network
+
+
+def test_folder(tmp_path: Path) -> None:
+    network = authors_folder(tmp_path / "theirs")
+    lines = convert(tmp_path / "theirs", tmp_path / "ours")
+    assert not any(".partial" in line for line in lines)
+    loaded = load_network(tmp_path / "ours", dtype=torch.float32)
+    expected = network.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items())
+    assert (tmp_path / "ours" / "tokenizer" / "spiece.model").read_bytes() == b"pieces"
+    assert not [p for p in (tmp_path / "ours").rglob("*") if p.suffix in (".bin", ".pt")]
+    rows = read_manifest(tmp_path / "ours")
+    assert rows is not None
+    files = {p for p in (tmp_path / "ours").rglob("*") if p.is_file() and p.name != "manifest.json"}
+    assert {tmp_path / "ours" / name for name in rows} == files
+    assert all(rows[p.relative_to(tmp_path / "ours").as_posix()]["sha256"] == sha256(p) for p in files)
+
+
+def test_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    authors_folder(tmp_path / "theirs")
+    (tmp_path / "theirs" / "zz.pt").write_bytes(b"garbage")
+    with pytest.raises(WeightsError, match=r"zz\.pt"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    assert [p.name for p in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_same_weights_twice_are_refused(tmp_path: Path) -> None:
+    """A .bin beside a .safetensors: the release takes the one, others the other."""
+    authors_folder(tmp_path / "theirs")
+    torch.save(STATE, tmp_path / "theirs" / "face_encoder" / "mesh.pt")
+    with pytest.raises(WeightsError, match="are both there: remove the one that is not wanted"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+
+
+@pytest.mark.parametrize("target", ["theirs/inside", "theirs"])
+def test_folder_into_itself(tmp_path: Path, target: str) -> None:
+    authors_folder(tmp_path / "theirs")
+    with pytest.raises(WeightsError, match="name a folder outside it"):
+        convert(tmp_path / "theirs", tmp_path / target)
+
+
+def test_folder_that_exists(tmp_path: Path) -> None:
+    authors_folder(tmp_path / "theirs")
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "mine").write_text("mine")
+    with pytest.raises(OutputError, match="it exists already"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    assert (tmp_path / "ours" / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        [],
+        {"vertices": []},
+        {"vertices": [np.zeros((5, 3))] * 3, "face": [np.zeros((2, 3))] * 3, "down_transform": [], "up_transform": []},
+        {"vertices": 3, "face": None, "down_transform": {}, "up_transform": "x"},
+    ],
+)
+def test_pickle_that_is_no_hierarchy(tmp_path: Path, tables: Any) -> None:
+    import pickle
+
+    (tmp_path / "transform.pkl").write_bytes(pickle.dumps(tables))
+    with pytest.raises(WeightsError, match="is no mesh hierarchy"):
+        convert(tmp_path / "transform.pkl", tmp_path / "mesh.safetensors")
+
+
+@pytest.mark.reference_data
+def test_the_authors_mesh(tmp_path: Path) -> None:
+    lines = convert(require_reference() / "faces" / "transform.pkl", tmp_path / "mesh.safetensors")
+    assert lines == [f"wrote {tmp_path / 'mesh.safetensors'}: a mesh hierarchy of {MeshConfig().levels} vertices"]
