@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-OVERLAY := .typing/fantasyid_engine
+OVERLAY := build/typing/fantasyid_engine
 INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -18,11 +18,11 @@ $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/*)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Type checkers and import-linter cannot follow the mapping of folders to the package, so they get an overlay of links.
+# Type checkers and import-linter cannot follow the mapping of folders to the package, so they get an overlay:
+# real folders, linked files, made anew each time.
 $(OVERLAY): FORCE
-	@rm -rf $(OVERLAY) && mkdir -p $(OVERLAY)
-	@for path in $$(ls -d engine/* kernels training export csrc/_native.pyi); do \
-		ln -s "$(CURDIR)/$$path" $(OVERLAY)/; done
+	@rm -rf $@ && mkdir -p $(@D) && cp -rs "$(CURDIR)/engine" $@
+	@for part in kernels training export csrc/_native.pyi; do cp -rs "$(CURDIR)/$$part" $@/; done
 FORCE:
 
 lint: $(INSTALLED)
@@ -32,8 +32,10 @@ lint: $(INSTALLED)
 typecheck: $(INSTALLED) $(OVERLAY)
 	$(BIN)/pyright
 
+# Without site (-S), so that the editable install does not come before the overlay.
 imports: $(INSTALLED) $(OVERLAY)
-	PYTHONPATH=.typing $(BIN)/lint-imports
+	PYTHONPATH=$(dir $(OVERLAY)):$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		$(BIN)/python -S -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 
 pytest: $(INSTALLED)
 	$(BIN)/pytest
@@ -45,4 +47,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .typing build dist
+	rm -rf $(VENV) build dist

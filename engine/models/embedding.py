@@ -161,7 +161,7 @@ class PatchEmbed(nn.Module):
             raise ValueError(f"latents of {height}x{width}; height and width must be multiples of {config.patch_size}")
         grid = (frames, height // config.patch_size, width // config.patch_size)
 
-        weight, bias = self.proj.weight, self.proj.bias
+        weight = self.proj.weight
         text_BLD, video_BND = self.text_proj(text_BLC), self._image_tokens(image_BFCHW, (frames, height, width))
         if config.use_learned_positional_embeddings:
             if grid != config.sample_grid:
@@ -174,8 +174,6 @@ class PatchEmbed(nn.Module):
         elif not config.use_rotary_positional_embeddings:
             scales = config.spatial_interpolation_scale, config.temporal_interpolation_scale
             video_BND = video_BND + sincos_positions(grid, config.dim, *scales).to(weight)
-        video_BND = video_BND + bias
-
         cos = sin = None
         if config.use_rotary_positional_embeddings:
             tables = rotary_tables(grid, config.rotary_base_grid, config.attention_head_dim)
@@ -183,16 +181,17 @@ class PatchEmbed(nn.Module):
         return Embedded(text_BLD, video_BND, cos, sin, grid)
 
     def _image_tokens(self, image_BFCHW: Tensor | None, size: tuple[int, int, int]) -> Tensor:
-        """The image latents' part of the patch convolution [B, N, D], or zeros [1, 1, D] for text-to-video."""
-        channels = self.config.image_channels
+        """The image latents' part of the patch convolution and its bias [B, N, D]; the bias alone for text-to-video."""
+        channels, bias = self.config.image_channels, self.proj.bias
+        assert bias is not None
         if image_BFCHW is None:
             if channels:
                 raise ValueError(f"this model needs image latents of {channels} channels")
-            return self.proj.weight.new_zeros(1, 1, self.config.dim)
+            return bias[None, None]
         expected = (size[0], channels, *size[1:])
         if tuple(image_BFCHW.shape[1:]) != expected:
             raise ValueError(f"image latents of {tuple(image_BFCHW.shape[1:])}; expected {expected} (F, C, H, W)")
-        return self._tokens(image_BFCHW, self.proj.weight[:, self.config.out_channels :])
+        return self._tokens(image_BFCHW, self.proj.weight[:, self.config.out_channels :]) + bias
 
     def forward(self, latents_BFCHW: Tensor, embedded: Embedded) -> Tensor:
         """Noisy latents [B, F, C, H, W] -> video tokens [B, N, D] in the order (frame, row, column)."""

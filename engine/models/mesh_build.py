@@ -57,9 +57,9 @@ def decimate(points: Floats, triangles: Ints, count: int) -> tuple[Ints, Ints]:
     """
     unit_points = (points - points.mean(0)) / np.ptp(points)
     fewest_faces = max(4, int(len(triangles) * count / len(points) * 0.9))
-    _, _, collapses = fast_simplification.simplify(
-        unit_points, triangles, target_count=fewest_faces, agg=7, return_collapses=True
-    )
+    collapses = fast_simplification.simplify(
+        unit_points, triangles.astype(np.int32), target_count=fewest_faces, agg=7, return_collapses=True
+    )[-1]
     # A collapse takes one vertex, now and then (where a part vanishes) more: replay until the count fits.
     for last in range(len(points) - count, 0, -1):
         placed, coarse, cluster = fast_simplification.replay_simplification(unit_points, triangles, collapses[:last])

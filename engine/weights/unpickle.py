@@ -25,20 +25,18 @@ class _Refused(Exception):
 class _Dtype:
     """Stands for numpy.dtype: a plain number type and its byte order."""
 
-    __slots__ = ("code", "order")
+    __slots__ = ("numpy",)
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
         if code not in NUMBER:
             raise _Refused(f"arrays of {str(code)[:20]!r}")
-        self.code, self.order = code, "="
+        self.numpy = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
-        self.order = state[1]
-        if self.order not in ("<", ">", "|", "="):
+        order = state[1]
+        if order not in ("<", ">", "|", "="):
             raise _Refused("a byte order that is none")
-
-    def numpy(self) -> np.dtype:
-        return np.dtype(self.code).newbyteorder(self.order)
+        self.numpy = self.numpy.newbyteorder(order)
 
 
 class _Array:
@@ -53,7 +51,7 @@ class _Array:
         _, shape, dtype, fortran, raw = state
         if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
             raise _Refused("an array of objects")
-        kind = dtype.numpy()
+        kind = dtype.numpy
         if not all(type(n) is int and n >= 0 for n in shape) or math.prod(shape) * kind.itemsize != len(raw):
             raise _Refused("an array whose bytes do not fill its shape")
         array = np.frombuffer(raw, dtype=kind).reshape(shape, order="F" if fortran else "C")
