@@ -28,6 +28,7 @@ FORCE:
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(wildcard csrc/*.cpp csrc/*.hpp)
 
 typecheck: $(INSTALLED) $(OVERLAY)
 	$(BIN)/pyright
@@ -45,6 +46,7 @@ test: lint typecheck imports pytest
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(wildcard csrc/*.cpp csrc/*.hpp)
 
 clean:
 	rm -rf $(VENV) build dist
