@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fantasyid_engine.errors import OutputError
+from safetensors import SafetensorError
+
+from fantasyid_engine.errors import OutputError, WriteError
 
 
 @contextmanager
@@ -15,23 +17,21 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it becomes `path`, on any error it is removed.
 
     Raises:
-        OutputError: the file cannot be created or written.
+        OutputError: the file cannot be created.
+        WriteError: it cannot be written to its end.
     """
-    temporary: Path | None = None
-    try:
-        _make_parents(path)
+    with _creating(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        temporary.chmod(0o644)
-        yield temporary
-        _fsync(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        with _writing(path):
+            temporary.chmod(0o644)
+            yield temporary
+            _fsync(temporary)
+            temporary.replace(path)
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -39,31 +39,43 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path`; on success it becomes `path`, on any error it is removed.
 
     Raises:
-        OutputError: the folder exists and is not empty, or cannot be written.
+        OutputError: the folder exists and is not empty, or cannot be created.
+        WriteError: something in it cannot be written to its end.
     """
-    temporary: Path | None = None
-    try:
+    with _creating(path):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputError(f"cannot write {path}: it exists already; name a new folder")
-        _make_parents(path)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        temporary.chmod(0o755)
-        yield temporary
-        for file in temporary.rglob("*"):
-            _fsync(file)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        with _writing(path):
+            temporary.chmod(0o755)
+            yield temporary
+            for file in temporary.rglob("*"):
+                _fsync(file)
+            temporary.replace(path)
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _make_parents(path: Path) -> None:
+@contextmanager
+def _creating(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        yield
     except FileExistsError:
         raise OutputError(f"cannot write {path}: {path.parent} is not a folder") from None
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise WriteError(f"cannot write {path}: {error}") from error
 
 
 def _fsync(path: Path) -> None:

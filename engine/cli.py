@@ -1,6 +1,7 @@
 """The command line. Errors end as one line on standard error and the exit code of their class."""
 
 import json
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -92,6 +93,8 @@ def inspect_command(
 
 def main() -> None:
     """Entry point of `fantasyid-engine`."""
+    # Leave through the context managers on the way, so that nothing half-written stays.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         app()
     except EngineError as error:

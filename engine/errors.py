@@ -10,9 +10,15 @@ class EngineError(Exception):
 
 
 class OutputError(EngineError):
-    """A file cannot be created or written."""
+    """A file cannot be created (exit code 73), or not be written to its end (`WriteError`)."""
 
     exit_code = 73
+
+
+class WriteError(OutputError):
+    """Writing stopped: disk full, quota, input/output error. Nothing half-written is left."""
+
+    exit_code = 74
 
 
 class WeightsError(EngineError):
@@ -33,6 +39,6 @@ def one_line(text: str) -> str:
 
 
 def some_of(names: Sequence[str], most: int = 5) -> str:
-    """The first names of a list, and how many more there are."""
+    """The first names of a list, each cut to what a line can hold, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(name if len(name) <= 100 else f"{name[:97]}..." for name in names[:most]) + more

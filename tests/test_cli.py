@@ -1,15 +1,17 @@
 """The command line as a user meets it: real processes, help texts, exit codes."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import torch
+import typer
 
 from fantasyid_engine import __version__
+from fantasyid_engine.cli import app
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights.folder import save_network
 from fantasyid_engine.weights.manifest import sha256
@@ -26,19 +28,27 @@ def test_version() -> None:
     assert run("--version").stdout == f"fantasyid-engine {__version__}\n"
 
 
+def commands(command: click.Command, path: str = "") -> dict[str, list[str]]:
+    """Every command and group with its arguments and options."""
+    shown = {path: sorted(name for parameter in command.params for name in parameter.opts)}
+    for name, inner in getattr(command, "commands", {}).items():
+        shown |= commands(inner, f"{path} {name}".strip())
+    return shown
+
+
 def test_options_are_frozen() -> None:
     """The whole set of commands and options; a change here is a change of the interface."""
-    shown = {
-        "": {"--version", "--help"},
-        "weights": {"--help"},
-        "weights convert": {"SRC", "DST", "--help"},
-        "weights inspect": {"DIR", "--json", "--help"},
+    assert commands(typer.main.get_command(app)) == {
+        "": ["--version"],
+        "weights": [],
+        "weights convert": ["source", "target"],
+        "weights inspect": ["--json", "folder"],
     }
-    for command, expected in shown.items():
-        text = run(*command.split(), "--help").stdout
-        found = set(re.findall(r"^\s+(--[a-z-]+|[A-Z]{3})\b", text, re.MULTILINE))
-        assert found == expected, command
-    assert "Example: fantasyid-engine weights convert" in run("weights", "convert", "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["weights convert", "weights inspect"])
+def test_help_has_an_example(command: str) -> None:
+    assert f"Example: fantasyid-engine {command}" in run(*command.split(), "--help").stdout
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ def config(cls: type[T]) -> type[T]:
     return made
 
 
-def positive(owner: Any, *names: str) -> None:
-    """Raises ValueError for the first of `names` that is not an integer of at least 1."""
+def positive(owner: Any, *names: str, most: int = 1_000_000) -> None:
+    """Raises ValueError for the first of `names` that is not an integer from 1 to `most`."""
     for name in names:
         value = getattr(owner, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{type(owner).__name__}.{name} is {value!r}; it must be an integer of at least 1")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise ValueError(f"{type(owner).__name__}.{name} is {value!r}; it must be an integer from 1 to {most}")
 
 
 def one_of(owner: Any, name: str, allowed: tuple[Any, ...]) -> None:

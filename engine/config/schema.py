@@ -9,6 +9,9 @@ from typing import Literal
 
 from fantasyid_engine.config.check import agree, config, holds, one_of, positive
 
+MOST_LAYERS = 1000
+"""A file that names more layers is wrong, and building them would take for ever."""
+
 
 @config
 class InjectionConfig:
@@ -67,9 +70,10 @@ class DiTConfig:
     injection: InjectionConfig | None = field(default_factory=InjectionConfig)
 
     def __post_init__(self) -> None:
+        positive(self, "num_layers", most=MOST_LAYERS)
         positive(
             self,
-            *("num_layers", "num_attention_heads", "attention_head_dim", "in_channels", "out_channels", "patch_size"),
+            *("num_attention_heads", "attention_head_dim", "in_channels", "out_channels", "patch_size"),
             *("text_embed_dim", "max_text_seq_length", "time_embed_dim", "sample_width", "sample_height"),
             *("sample_frames", "temporal_compression_ratio"),
         )
@@ -120,7 +124,8 @@ class TowerConfig:
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        positive(self, "image_size", "patch_size", "width", "num_layers", "num_heads", "mlp_dim", "rope_grid")
+        positive(self, "num_layers", most=MOST_LAYERS)
+        positive(self, "image_size", "patch_size", "width", "num_heads", "mlp_dim", "rope_grid")
         holds(self, "image_size", self.image_size % self.patch_size == 0, f"a multiple of {self.patch_size=}")
         holds(self, "width", self.width % (4 * self.num_heads) == 0, f"a multiple of 4 x {self.num_heads=}")
 
@@ -147,7 +152,8 @@ class AbstractorConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        positive(self, "in_dim", "grid", "pool", "hidden_dim", "depth", "num_position_tables")
+        positive(self, "depth", "num_position_tables", most=MOST_LAYERS)
+        positive(self, "in_dim", "grid", "pool", "hidden_dim")
         holds(self, "grid", self.grid % self.pool == 0, f"a multiple of {self.pool=}")
         holds(self, "in_dim", self.in_dim % 4 == 0, "a multiple of 4 (squeeze-excite takes a quarter)")
         holds(self, "hidden_dim", self.hidden_dim % 4 == 0, "a multiple of 4 (squeeze-excite takes a quarter)")
@@ -169,7 +175,8 @@ class FusionConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        positive(self, "dim", "num_layers", "num_heads", "mlp_dim")
+        positive(self, "num_layers", most=MOST_LAYERS)
+        positive(self, "dim", "num_heads", "mlp_dim")
         holds(self, "dim", self.dim % self.num_heads == 0, f"a multiple of {self.num_heads=}")
 
 

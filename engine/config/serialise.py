@@ -1,13 +1,26 @@
 """Configs as JSON objects: strict both ways, through pydantic."""
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.errors import ConfigError, EngineError
 
 T = TypeVar("T")
+
+
+def read_json_object(path: Path, error: type[EngineError]) -> dict[str, Any]:
+    """Reads a JSON file that holds an object; raises `error` where it cannot be read or holds something else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:
+        reason = getattr(problem, "strerror", None) or f"{type(problem).__name__}: {problem}"
+        raise error(f"{path} cannot be read: {reason}") from None
+    if not isinstance(values, dict):
+        raise error(f"{path} is no JSON object")
+    return values
 
 
 def to_json_object(config: Any) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from fantasyid_engine.config.schema import MeshConfig
@@ -83,13 +84,13 @@ class MeshHierarchy:
         """Reads a file that `save` wrote.
 
         Raises:
-            ValueError: tables are missing, or an index points outside its level.
+            ValueError: no such file, tables that are missing or of another shape or type, an index outside its level.
+            SafetensorError, OSError: the file cannot be read.
         """
-        return cls.from_tensors(load_file(path))
-
-    @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor]) -> "MeshHierarchy":
-        """The tensors of a saved file -> hierarchy; raises as `load` does."""
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
         count = sum(name.startswith("spiral.") for name in tensors)
         try:
             tables = {
@@ -102,19 +103,44 @@ class MeshHierarchy:
             spirals = tuple(tensors[f"spiral.{level}"] for level in range(count))
             hierarchy = cls(spirals, tables["down"], tables["up"], tensors["faces"], tensors["template"])
         except KeyError as error:
-            raise ValueError(f"mesh hierarchy without the table {error.args[0]!r}") from None
-        hierarchy._check_indices()
+            raise ValueError(f"it has no table {error.args[0]!r}") from None
+        hierarchy._check_tables()
         return hierarchy
 
-    def _check_indices(self) -> None:
+    def _check_tables(self) -> None:
+        """Raises ValueError for a table of wrong shape or type, or an index outside its level."""
+        _check_values("template", self.template, (None, 3))
+        for level, table in enumerate(self.down):
+            _check_values(f"down.{level}.value", table.value, (None, None))
+            if table.index.ndim != 2:
+                raise ValueError(f"down.{level}.index has {table.index.ndim} axes, not 2")
         levels = self.levels
-        bounds = [("faces", self.faces, levels[0])]
+        _check_index("faces", self.faces, (None, 3), levels[0])
         for level, (spiral, down, up) in enumerate(zip(self.spirals, self.down, self.up, strict=True)):
-            bounds += [(f"spiral.{level}", spiral, levels[level]), (f"down.{level}", down.index, levels[level])]
-            bounds += [(f"up.{level}", up.index, levels[level + 1])]
-            for name, rows, expected in (("spiral", spiral, levels[level]), ("up", up.index, levels[level])):
-                if len(rows) != expected:
-                    raise ValueError(f"mesh hierarchy: {name}.{level} has {len(rows)} rows, not {expected}")
-        for name, index, size in bounds:
-            if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < size):
-                raise ValueError(f"mesh hierarchy: {name} points outside the {size} vertices of its level")
+            fine, coarse = levels[level], levels[level + 1]
+            _check_index(f"spiral.{level}", spiral, (fine, None), fine)
+            _check_index(f"down.{level}.index", down.index, (coarse, None), fine)
+            _check_index(f"up.{level}.index", up.index, (fine, None), coarse)
+            _check_values(f"down.{level}.value", down.value, tuple(down.index.shape))
+            _check_values(f"up.{level}.value", up.value, tuple(up.index.shape))
+
+
+def _check_values(name: str, table: Tensor, shape: tuple[int | None, ...]) -> None:
+    _check_shape(name, table, shape)
+    if not table.is_floating_point() or not bool(table.isfinite().all()):
+        raise ValueError(f"{name} holds values that are no finite numbers")
+
+
+def _check_index(name: str, table: Tensor, shape: tuple[int | None, ...], size: int) -> None:
+    _check_shape(name, table, shape)
+    if table.dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"{name} is of type {table.dtype}, not int32")
+    if table.numel() and not (int(table.min()) >= 0 and int(table.max()) < size):
+        raise ValueError(f"{name} points outside the {size} vertices of its level")
+
+
+def _check_shape(name: str, table: Tensor, shape: tuple[int | None, ...]) -> None:
+    fits = table.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, table.shape, strict=True))
+    if not fits or 0 in table.shape:
+        wanted = " x ".join("n" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} is {' x '.join(map(str, table.shape)) or 'a number'}, not {wanted}")

@@ -14,14 +14,14 @@ from safetensors import SafetensorError
 
 from fantasyid_engine.atomic import atomic_folder
 from fantasyid_engine.config.schema import MeshConfig, NetworkConfig
-from fantasyid_engine.config.serialise import from_json_object, to_json_object
+from fantasyid_engine.config.serialise import from_json_object, read_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError, WeightsError
 from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights import released
 from fantasyid_engine.weights.load import Place, build_on_meta, fill, match_entries
 from fantasyid_engine.weights.manifest import verify_files, write_manifest
-from fantasyid_engine.weights.shards import Entry, component_files, read_entries
+from fantasyid_engine.weights.shards import Entry, ModelFiles, component_files, read_entries
 
 FORMAT = "fantasyid-network-1"
 COMPONENTS = ("tower", "conditioner", "dit")
@@ -40,7 +40,7 @@ def load_network(
         folder: the model folder.
         device: where the weights go.
         dtype: of all floating-point weights but those that stay float32.
-        verify: compare each file with the folder's manifest first, where it has one.
+        verify: first compare each file that is read with the folder's manifest, where it has one.
 
     Returns:
         The network in evaluation mode, without gradients. Peak memory is its size and one mapped part of a file.
@@ -49,42 +49,48 @@ def load_network(
         WeightsError: files are missing, truncated or corrupt, or keys do not fit.
         ConfigError: the configuration is missing or describes a network that this engine does not run.
     """
-    config, entries, place, mesh, files = describe(folder)
+    files = model_files(folder)
     if verify:
-        verify_files(folder, [*files, mesh])
-    network = build_on_meta(config, load_hierarchy(mesh, config.mesh))
+        verify_files(folder, list(files))
+    config, entries, place = describe(files)
+    network = build_on_meta(config, load_hierarchy(files.mesh, config.mesh), files.config)
     fill(network, match_entries(network, entries, place, folder), torch.device(device), dtype)
     return network.eval()
 
 
-def describe(folder: Path) -> tuple[NetworkConfig, list[Entry], Place, Path, list[Path]]:
-    """What a model folder holds, from configs and file headers: config, entries, where they go, mesh, weight files.
+def model_files(folder: Path) -> ModelFiles:
+    """The files of a model folder: our own layout where it has a `config.json`, else the authors'.
+
+    Raises:
+        WeightsError: one is missing, with what to do.
+    """
+    if not folder.is_dir():
+        raise WeightsError(f"no model folder at {folder}")
+    config, mesh = folder / "config.json", folder / "mesh.safetensors"
+    if not config.is_file():
+        return released.model_files(folder)
+    if not mesh.is_file():
+        raise WeightsError(f"{mesh} is missing: fetch the folder again")
+    tower, conditioner, dit = (component_files(folder, stem) for stem in COMPONENTS)
+    return ModelFiles(config=config, dit=conditioner + dit, tower=tower, mesh=mesh)
+
+
+def describe(files: ModelFiles) -> tuple[NetworkConfig, list[Entry], Place]:
+    """The config of a model, the tensors in its files, and where they go; reads configs and file headers only.
 
     Raises:
         WeightsError: see `load_network`.
         ConfigError: see `load_network`.
     """
-    if not folder.is_dir():
-        raise WeightsError(f"no model folder at {folder}")
-    if (folder / "config.json").is_file():
-        config = read_own_config(folder / "config.json")
-        files = [file for stem in COMPONENTS for file in component_files(folder, stem)]
-        return config, read_entries(files), lambda entry: entry.key, folder / "mesh.safetensors", files
-    transformer, tower, mesh = released.weight_files(folder)
-    entries = read_entries(transformer)
-    config = released.read_config(folder, entries)
-    return config, entries + read_entries(tower), released.placer(config, tower), mesh, transformer + tower
-
-
-def read_own_config(path: Path) -> NetworkConfig:
-    """Reads `config.json` of our own layout; raises ConfigError where it is not one."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise ConfigError(f"{path} is not of the format {FORMAT}")
-    return from_json_object(NetworkConfig, values.get("network"), path)
+    if files.config.parent == files.mesh.parent:
+        values = read_json_object(files.config, ConfigError)
+        if values.get("format") != FORMAT:
+            raise ConfigError(f"{files.config} is not of the format {FORMAT}")
+        config = from_json_object(NetworkConfig, values.get("network"), files.config)
+        return config, read_entries([*files.tower, *files.dit]), lambda entry: entry.key
+    entries = read_entries(files.dit)
+    config = released.read_config(files.config, entries)
+    return config, entries + read_entries(files.tower), released.placer(config, files.tower)
 
 
 def load_hierarchy(path: Path, config: MeshConfig) -> MeshHierarchy:

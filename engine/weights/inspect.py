@@ -1,12 +1,12 @@
-"""What a model folder holds: modules, parameters, dtypes, the share that is live, and hashes. Reads headers only."""
+"""What a model folder holds: modules, parameters, dtypes, the share that is live, and hashes."""
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from fantasyid_engine.weights.folder import describe, load_hierarchy
+from fantasyid_engine.weights.folder import describe, load_hierarchy, model_files
 from fantasyid_engine.weights.load import build_on_meta, match_entries
-from fantasyid_engine.weights.manifest import sha256
+from fantasyid_engine.weights.manifest import verify_files
 from fantasyid_engine.weights.shards import Entry
 
 
@@ -42,15 +42,18 @@ class FolderReport:
     files: list[FileReport]
 
 
-def inspect_folder(folder: Path, *, hashes: bool = True) -> FolderReport:
-    """Reports on a model folder whose keys and shapes fit.
+def inspect_folder(folder: Path) -> FolderReport:
+    """Reports on a model folder whose files are those of its manifest, where it has one, and whose keys and shapes fit.
 
     Raises:
         WeightsError: see `load_network`.
         ConfigError: see `load_network`.
     """
-    config, entries, place, mesh, files = describe(folder)
-    match_entries(build_on_meta(config, load_hierarchy(mesh, config.mesh)), entries, place, folder)
+    files = model_files(folder)
+    digests = verify_files(folder, list(files))
+    config, entries, place = describe(files)
+    network = build_on_meta(config, load_hierarchy(files.mesh, config.mesh), files.config)
+    match_entries(network, entries, place, folder)
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(_module(entry.key), []).append(entry)
@@ -70,8 +73,8 @@ def inspect_folder(folder: Path, *, hashes: bool = True) -> FolderReport:
             for name, group in groups.items()
         ],
         files=[
-            FileReport(p.relative_to(folder).as_posix(), p.stat().st_size, sha256(p) if hashes else "")
-            for p in [*files, mesh]
+            FileReport(path.relative_to(folder).as_posix(), path.stat().st_size, digest)
+            for path, digest in digests.items()
         ],
     )
 

@@ -11,30 +11,40 @@ import torch
 from torch import nn
 
 from fantasyid_engine.config.schema import NetworkConfig
-from fantasyid_engine.errors import WeightsError, some_of
+from fantasyid_engine.errors import ConfigError, WeightsError, some_of
 from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.network import FLOAT32_PREFIXES, Network
 from fantasyid_engine.weights.shards import Entry, read_tensors
+
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""What weights may be stored as, in safetensors' names."""
 
 Place = Callable[[Entry], str | None]
 """Where an entry goes: a name in the network's state dict, "" for known-dead, None for unknown."""
 
 
-def build_on_meta(config: NetworkConfig, hierarchy: MeshHierarchy) -> Network:
-    """The network without memory for its weights; the mesh tables are real."""
-    with torch.device("meta"):
-        return Network(config, hierarchy)
+def build_on_meta(config: NetworkConfig, hierarchy: MeshHierarchy, source: Path) -> Network:
+    """The network of `source` without memory for its weights; the mesh tables are real.
+
+    Raises:
+        ConfigError: sizes that no tensor can have.
+    """
+    try:
+        with torch.device("meta"):
+            return Network(config, hierarchy)
+    except (RuntimeError, OverflowError) as error:
+        raise ConfigError(f"{source}: a network of these sizes cannot be built: {str(error).splitlines()[0]}") from None
 
 
 def match_entries(network: nn.Module, entries: list[Entry], place: Place, source: Path) -> dict[str, Entry]:
     """Entry of each weight of `network`, by the weight's name.
 
     Raises:
-        WeightsError: keys that are missing, unknown or of another shape, all of them in one line.
+        WeightsError: keys that are missing, unknown, or of another shape or type, all of them in one line.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found: dict[str, Entry] = {}
-    unknown, misshapen = [], []
+    unknown, misshapen, mistyped = [], [], []
     for entry in entries:
         name = place(entry)
         if name == "":
@@ -44,10 +54,14 @@ def match_entries(network: nn.Module, entries: list[Entry], place: Place, source
         elif entry.shape != expected[name]:
             misshapen.append(f"{entry.key} {list(entry.shape)} instead of {list(expected[name])}")
             expected.pop(name)
+        elif entry.dtype not in FLOATS:
+            mistyped.append(f"{entry.key} {entry.dtype}")
+            expected.pop(name)
         else:
             found[name] = entry
             expected.pop(name)
     problems = {"missing": sorted(expected), "unknown": unknown, "wrongly shaped": misshapen}
+    problems[f"of a type other than {', '.join(FLOATS)}"] = mistyped
     if any(problems.values()):
         text = "; ".join(f"{len(names)} {what}: {some_of(names)}" for what, names in problems.items() if names)
         raise WeightsError(f"{source} does not fit this network: {text}")
@@ -57,15 +71,12 @@ def match_entries(network: nn.Module, entries: list[Entry], place: Place, source
 def fill(network: Network, entries: dict[str, Entry], device: torch.device, dtype: torch.dtype) -> None:
     """Replaces the meta tensors of `network` by the entries' values, and moves its tables to `device`.
 
-    Floating-point weights become `dtype`, except those that stay float32 (`FLOAT32_PREFIXES`).
+    Weights become `dtype`, except those that stay float32 (`FLOAT32_PREFIXES`).
     """
     names = {(entry.path, entry.key): name for name, entry in entries.items()}
     for entry, tensor in read_tensors(list(entries.values())):
         name = names[entry.path, entry.key]
-        if tensor.is_floating_point():
-            target = torch.float32 if name.startswith(FLOAT32_PREFIXES) else dtype
-        else:
-            target = tensor.dtype
+        target = torch.float32 if name.startswith(FLOAT32_PREFIXES) else dtype
         _set(network, name, tensor.to(device, target, copy=True))
     for module in network.modules():
         for name, table in module.named_buffers(recurse=False):

@@ -3,10 +3,16 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+from fantasyid_engine.atomic import atomic_file
+from fantasyid_engine.config.serialise import read_json_object
 from fantasyid_engine.errors import WeightsError
 
 NAME = "manifest.json"
+
+Rows = dict[str, dict[str, Any]]
+"""`sha256` and `size_bytes` of each file, by its path relative to the folder."""
 
 
 def sha256(path: Path) -> str:
@@ -18,12 +24,29 @@ def sha256(path: Path) -> str:
 def write_manifest(folder: Path) -> None:
     """Writes hashes and sizes of all files below `folder` (but of the manifest itself)."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
-    rows = {p.relative_to(folder).as_posix(): {"sha256": sha256(p), "size_bytes": p.stat().st_size} for p in files}
-    (folder / NAME).write_text(json.dumps({"files": rows}, indent=1) + "\n")
+    _write(folder, {p.relative_to(folder).as_posix(): _row(p) for p in files})
 
 
-def read_manifest(folder: Path) -> dict[str, dict[str, str | int]] | None:
-    """Hash and size by relative path, or None where the folder has no manifest.
+def add_to_manifest(path: Path) -> None:
+    """Renews the row of a file in the manifest of the model folder it lies in, where there is one."""
+    for folder in list(path.absolute().parents)[:2]:
+        rows = read_manifest(folder)
+        if rows is not None:
+            _write(folder, rows | {path.absolute().relative_to(folder).as_posix(): _row(path)})
+            return
+
+
+def _row(path: Path) -> dict[str, Any]:
+    return {"sha256": sha256(path), "size_bytes": path.stat().st_size}
+
+
+def _write(folder: Path, rows: Rows) -> None:
+    with atomic_file(folder / NAME) as temporary:
+        temporary.write_text(json.dumps({"files": rows}, indent=1) + "\n")
+
+
+def read_manifest(folder: Path) -> Rows | None:
+    """The rows of a folder's manifest, or None where the folder has none.
 
     Raises:
         WeightsError: the manifest cannot be read.
@@ -31,30 +54,33 @@ def read_manifest(folder: Path) -> dict[str, dict[str, str | int]] | None:
     path = folder / NAME
     if not path.exists():
         return None
-    try:
-        rows = json.loads(path.read_text())["files"]
-        return {
-            name: {"sha256": str(row["sha256"]), "size_bytes": int(row["size_bytes"])} for name, row in rows.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is no manifest ({error}): fetch or convert the folder again") from None
+    rows = read_json_object(path, WeightsError).get("files")
+    kinds = {"sha256": str, "size_bytes": int}
+    if not isinstance(rows, dict) or not all(
+        isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in kinds.items())
+        for row in rows.values()
+    ):
+        raise WeightsError(f"{path} is no manifest: fetch or convert the folder again")
+    return rows
 
 
-def verify_files(folder: Path, files: list[Path]) -> None:
-    """Compares `files` with the folder's manifest; does nothing where there is none.
+def verify_files(folder: Path, files: list[Path]) -> dict[Path, str]:
+    """Compares `files` with the folder's manifest, where it has one -> the SHA-256 of each.
 
     Raises:
-        WeightsError: a file has another size or hash than when the manifest was written.
+        WeightsError: a file is not in the manifest, or has another size or hash than when it was written.
     """
     rows = read_manifest(folder)
-    if rows is None:
-        return
+    digests: dict[Path, str] = {}
     for path in files:
-        row = rows.get(path.relative_to(folder).as_posix())
-        if row is None:
-            continue
-        size = path.stat().st_size
-        if size != row["size_bytes"]:
-            raise WeightsError(f"{path} has {size} bytes instead of {row['size_bytes']}: fetch or convert it again")
-        if sha256(path) != row["sha256"]:
+        if rows is not None:
+            row = rows.get(path.relative_to(folder).as_posix())
+            if row is None:
+                raise WeightsError(f"{path} is not in {folder / NAME}: fetch or convert the folder again")
+            size = path.stat().st_size
+            if size != row["size_bytes"]:
+                raise WeightsError(f"{path} has {size} bytes instead of {row['size_bytes']}: fetch or convert it again")
+        digests[path] = sha256(path)
+        if rows is not None and digests[path] != rows[path.relative_to(folder).as_posix()]["sha256"]:
             raise WeightsError(f"{path} is corrupt (its SHA-256 is not the manifest's): fetch or convert it again")
+    return digests

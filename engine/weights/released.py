@@ -1,6 +1,6 @@
 """The authors' folder layout.
 
-    transformer_ema/ or transformer/   config.json, *.safetensors (DiT, face abstractor, vertex net, reducer, injection)
+    transformer_ema/ or transformer/   (the first wins) config.json, *.safetensors (DiT, face abstractor, vertex net, reducer, injection)
     face_encoder/                      EVA02_CLIP_L_336_psz14_s6B.safetensors, mesh.safetensors
 
 `weights convert` makes the two files of `face_encoder` from the authors' `.pt` and `transform.pkl`. The number of
@@ -9,18 +9,17 @@ layers and of injections is read from the keys. Networks of other widths than th
 classes of those names).
 """
 
-import json
 import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from fantasyid_engine.config.schema import DiTConfig, NetworkConfig
-from fantasyid_engine.config.serialise import from_json_object
+from fantasyid_engine.config.serialise import from_json_object, read_json_object
 from fantasyid_engine.errors import ConfigError, WeightsError
 from fantasyid_engine.weights.load import Place
 from fantasyid_engine.weights.released_keys import dead_reason, our_name
-from fantasyid_engine.weights.shards import Entry, component_files
+from fantasyid_engine.weights.shards import Entry, ModelFiles, component_files
 
 TOWER_STEM = "EVA02_CLIP_L_336_psz14_s6B"
 
@@ -38,18 +37,13 @@ FIXED: dict[str, Any] = {
 }
 
 
-def transformer_folder(folder: Path) -> Path | None:
-    """`transformer_ema` or `transformer` below `folder`, as the authors' code prefers them; None where neither is."""
-    return next((folder / name for name in ("transformer_ema", "transformer") if (folder / name).is_dir()), None)
-
-
-def weight_files(folder: Path) -> tuple[list[Path], list[Path], Path]:
-    """Files of the transformer, of the tower, and of the mesh.
+def model_files(folder: Path) -> ModelFiles:
+    """The files of a folder in the authors' layout.
 
     Raises:
         WeightsError: one is missing, with what to do.
     """
-    transformer = transformer_folder(folder)
+    transformer = next((folder / name for name in ("transformer_ema", "transformer") if (folder / name).is_dir()), None)
     if transformer is None:
         raise WeightsError(f"{folder} has neither transformer_ema/ nor transformer/")
     mesh = folder / "face_encoder" / "mesh.safetensors"
@@ -58,45 +52,47 @@ def weight_files(folder: Path) -> tuple[list[Path], list[Path], Path]:
             f"{mesh} is missing; make it from the authors' assets/transform.pkl: "
             f"fantasyid-engine weights convert transform.pkl {mesh}"
         )
-    return component_files(transformer), component_files(folder / "face_encoder", TOWER_STEM), mesh
+    return ModelFiles(
+        config=transformer / "config.json",
+        dit=component_files(transformer),
+        tower=component_files(folder / "face_encoder", TOWER_STEM),
+        mesh=mesh,
+    )
 
 
-def read_config(folder: Path, entries: list[Entry]) -> NetworkConfig:
-    """Config of the network that `transformer/config.json` and the keys describe.
+def read_config(path: Path, entries: list[Entry]) -> NetworkConfig:
+    """Config of the network that the transformer's `config.json` and its keys describe.
 
     Raises:
         ConfigError: the file is missing or unreadable, or names an option that this engine does not run.
         WeightsError: layers and injections do not go together.
     """
-    transformer = transformer_folder(folder)
-    assert transformer is not None, "weight_files came first"
-    path = transformer / "config.json"
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} is no JSON object")
+    values = read_json_object(path, ConfigError)
     for name, only in FIXED.items():
         if values.get(name, only) != only:
             raise ConfigError(f"{path}: {name} is {values[name]!r}; this engine runs {only!r} only")
 
-    layers = _count(entries, r"transformer_blocks\.(\d+)\.")
-    injections = _count(entries, r"layer_attention\.(\d+)\.")
+    layers = _count(entries, r"transformer_blocks\.(\d{1,4})\.")
+    injections = _count(entries, r"layer_attention\.(\d{1,4})\.")
     if not layers or not injections or layers % injections:
         raise WeightsError(
-            f"{transformer} has {layers} layers and {injections} injections; "
+            f"{path.parent} has {layers} layers and {injections} injections, numbered from 0; "
             "there must be one injection after each k-th layer"
         )
-    ours = dict(values.get("fantasyid", {}))
+    ours = values.get("fantasyid", {})
+    injection = ours.get("injection", {}) if isinstance(ours, dict) else None
+    if not isinstance(injection, dict):
+        raise ConfigError(f"{path}: fantasyid and its injection must be JSON objects")
     dit = {field.name: values[field.name] for field in fields(DiTConfig) if field.name in values}
-    dit |= {"num_layers": layers, "injection": ours.pop("injection", {}) | {"interval": layers // injections}}
-    return from_json_object(NetworkConfig, {**ours, "dit": dit}, path)
+    dit |= {"num_layers": layers, "injection": injection | {"interval": layers // injections}}
+    others = {name: value for name, value in ours.items() if name != "injection"}
+    return from_json_object(NetworkConfig, others | {"dit": dit}, path)
 
 
 def _count(entries: list[Entry], pattern: str) -> int:
+    """Modules that are numbered from 0 without gaps; 0 where they are not."""
     numbers = {int(match[1]) for entry in entries if (match := re.match(pattern, entry.key))}
-    return max(numbers) + 1 if numbers else 0
+    return len(numbers) if numbers == set(range(len(numbers))) else 0
 
 
 def placer(config: NetworkConfig, tower_files: list[Path]) -> Place:

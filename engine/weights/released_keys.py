@@ -128,7 +128,7 @@ def dead_reason(key: str, tower: bool, tower_layers: int) -> str | None:
         tower: the key stands in the EVA-CLIP file, not in the transformer's.
         tower_layers: blocks of the tower that are used.
     """
-    if tower and (match := re.match(r"visual\.blocks\.(\d+)\.", key)) and int(match[1]) >= tower_layers:
+    if tower and (match := re.match(r"visual\.blocks\.(\d{1,4})\.", key)) and int(match[1]) >= tower_layers:
         return "comes after the hidden state that is used"
     rows = DEAD if tower else DEAD[:-1]
     return next((row.reason for row in rows if re.fullmatch(row.pattern, key)), None)

@@ -4,7 +4,6 @@ A component is `NAME.safetensors`, or the shards that `NAME.safetensors.index.js
 safetensors files of its folder.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fantasyid_engine.config.serialise import read_json_object
 from fantasyid_engine.errors import WeightsError, some_of
 
 SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors$")
@@ -41,6 +41,19 @@ class Entry:
         """Bytes on disk, from the bits in the dtype's name (BOOL has none: 8)."""
         bits = re.search(r"\d+", self.dtype)
         return self.numel * (int(bits[0]) if bits else 8) // 8
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """The files of a model folder, in either layout; `dit` holds the conditioner's too."""
+
+    config: Path
+    dit: list[Path]
+    tower: list[Path]
+    mesh: Path
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter([self.config, *self.dit, *self.tower, self.mesh])
 
 
 def component_files(folder: Path, stem: str | None = None) -> list[Path]:
@@ -75,13 +88,13 @@ def component_files(folder: Path, stem: str | None = None) -> list[Path]:
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    try:
-        weight_map = json.loads(path.read_text())["weight_map"]
-        if not all(Path(name).name == name for name in weight_map.values()):
-            raise ValueError("a shard's name has a folder in it")
-        return weight_map
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is no safetensors index: {error}") from None
+    weight_map = read_json_object(path, WeightsError).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(
+        isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name
+        for name in weight_map.values()
+    ):
+        raise WeightsError(f"{path} is no safetensors index")
+    return weight_map
 
 
 def _gaps(files: list[Path]) -> list[Path]:

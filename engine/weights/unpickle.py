@@ -1,12 +1,14 @@
 """Reading numpy and scipy pickles without running anything of theirs.
 
 Only arrays of plain numbers and scipy's compressed sparse matrices can come out. No global of the pickle is ever looked
-up: each allowed name stands for a recorder of ours, and any other name ends the reading.
+up: each allowed name stands for a recorder of ours, and any other name ends the reading. Recorders keep what they are
+given; what they kept is checked and turned into arrays when all has been read. Memory is bounded by the file's size.
 """
 
 import io
 import math
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -15,76 +17,64 @@ from numpy.typing import NDArray
 
 from fantasyid_engine.errors import WeightsError, one_line
 
-NUMBER = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
+NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
+BYTE_ORDERS = ("<", ">", "|", "=")
+COPIES = 8
+"""Arrays may take this many times the file's size: an array is copied where its order is not ours."""
 
 
 class _Refused(Exception):
     """The pickle asks for something that is not on the list."""
 
 
-class _Dtype:
-    """Stands for numpy.dtype: a plain number type and its byte order."""
+class _Recorder:
+    """Stands for a class of numpy or scipy: keeps the arguments it is made with and the state it is given."""
 
-    __slots__ = ("numpy",)
+    __slots__ = ("arguments", "state")
 
-    def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
-        if code not in NUMBER:
-            raise _Refused(f"arrays of {str(code)[:20]!r}")
-        self.numpy = np.dtype(code)
-
-    def __setstate__(self, state: Any) -> None:
-        order = state[1]
-        if order not in ("<", ">", "|", "="):
-            raise _Refused("a byte order that is none")
-        self.numpy = self.numpy.newbyteorder(order)
-
-
-class _Array:
-    """Stands for numpy.ndarray; holds the array once its state has come."""
-
-    __slots__ = ("array",)
-
-    def __init__(self, *made_from: Any) -> None:
-        self.array: NDArray | None = None
+    def __new__(cls, *arguments: Any) -> "_Recorder":
+        made = super().__new__(cls)
+        made.arguments, made.state = arguments, None
+        return made
 
     def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, fortran, raw = state
-        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-            raise _Refused("an array of objects")
-        kind = dtype.numpy
-        if not all(type(n) is int and n >= 0 for n in shape) or math.prod(shape) * kind.itemsize != len(raw):
-            raise _Refused("an array whose bytes do not fill its shape")
-        array = np.frombuffer(raw, dtype=kind).reshape(shape, order="F" if fortran else "C")
-        self.array = np.ascontiguousarray(array, dtype=kind.newbyteorder("="))
+        self.state = state
 
 
-class _SparseColumns:
-    """Stands for scipy's csc_matrix; holds its fields once its state has come."""
-
-    by_column = True
-
-    def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, dict):
-            raise _Refused("a sparse matrix without fields")
-        self.fields = state
+class _Dtype(_Recorder):
+    __slots__ = ()
 
 
-class _SparseRows(_SparseColumns):
-    """Stands for scipy's csr_matrix."""
-
-    by_column = False
+class _Array(_Recorder):
+    __slots__ = ()
 
 
-def _encode(text: Any, encoding: Any) -> bytes:
+class _SparseColumns(_Recorder):
+    __slots__ = ()
+
+
+class _SparseRows(_Recorder):
+    __slots__ = ()
+
+
+class _Encode:
     """Stands for _codecs.encode, which old pickles write bytes with."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise _Refused("an encoding other than latin1")
-    return text.encode("latin1")
+
+    __slots__ = ()
+
+    def __call__(self, text: Any, encoding: Any) -> bytes:
+        if not isinstance(text, str) or encoding != "latin1":
+            raise _Refused("an encoding other than latin1")
+        return text.encode("latin1")
 
 
-def _no_bytes() -> bytes:
+class _NoBytes:
     """Stands for bytes, which old pickles call for the empty ones."""
-    return b""
+
+    __slots__ = ()
+
+    def __call__(self) -> bytes:
+        return b""
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
@@ -93,8 +83,8 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _Dtype,
     **{(m, "csc_matrix"): _SparseColumns for m in ("scipy.sparse._csc", "scipy.sparse.csc")},
     **{(m, "csr_matrix"): _SparseRows for m in ("scipy.sparse._csr", "scipy.sparse.csr")},
-    ("_codecs", "encode"): _encode,
-    ("__builtin__", "bytes"): _no_bytes,
+    ("_codecs", "encode"): _Encode(),
+    ("__builtin__", "bytes"): _NoBytes(),
 }
 
 
@@ -109,46 +99,90 @@ class _Unpickler(pickle.Unpickler):
 class SparseMatrix:
     """Entries of a sparse matrix: `row`, `column` int64, `value`, and its `shape`."""
 
-    def __init__(self, sparse: _SparseColumns) -> None:
-        fields = _plain(getattr(sparse, "fields", {}), {})
-        shape, pointers, inner = fields.get("_shape"), fields.get("indptr"), fields.get("indices")
-        value = fields.get("data")
-        if not (isinstance(shape, tuple) and len(shape) == 2 and all(type(n) is int and n >= 0 for n in shape)):
-            raise _Refused("a sparse matrix without a shape")
-        if not all(isinstance(a, np.ndarray) and a.ndim == 1 for a in (pointers, inner, value)):
-            raise _Refused("a sparse matrix without its three arrays")
-        assert isinstance(pointers, np.ndarray) and isinstance(inner, np.ndarray) and isinstance(value, np.ndarray)
-        counts = np.diff(pointers.astype(np.int64))
-        outer_size, inner_size = (shape[1], shape[0]) if sparse.by_column else shape
-        fits = len(counts) == outer_size and len(inner) == len(value) == int(counts.sum()) and (counts >= 0).all()
-        if not fits or (len(inner) and not 0 <= inner.min() <= inner.max() < inner_size):
+    def __init__(
+        self, shape: tuple[int, int], pointers: NDArray, inner: NDArray, value: NDArray, *, by_column: bool
+    ) -> None:
+        """The three arrays of a compressed matrix; raises `_Refused` where they do not go together."""
+        outer_size, inner_size = (shape[1], shape[0]) if by_column else shape
+        whole = all(array.ndim == 1 and array.dtype.kind in "iu" for array in (pointers, inner)) and value.ndim == 1
+        if not whole or len(pointers) != outer_size + 1 or len(inner) != len(value) or int(pointers[0]) != 0:
             raise _Refused("a sparse matrix whose arrays do not go together")
-        outer = np.repeat(np.arange(outer_size, dtype=np.int64), counts)
+        falling = bool((pointers[1:] < pointers[:-1]).any())
+        outside = len(inner) and not 0 <= int(inner.min()) <= int(inner.max()) < inner_size
+        if falling or int(pointers[-1]) != len(inner) or outside:
+            raise _Refused("a sparse matrix whose indices point outside it")
+        outer = np.repeat(np.arange(outer_size, dtype=np.int64), np.diff(pointers.astype(np.int64)))
+        inner = inner.astype(np.int64)
         self.shape, self.value = shape, value
-        self.row, self.column = (inner.astype(np.int64), outer) if sparse.by_column else (outer, inner.astype(np.int64))
+        self.row, self.column = (inner, outer) if by_column else (outer, inner)
 
 
-def _plain(value: Any, done: dict[int, Any]) -> Any:
-    """Recorders -> arrays and sparse matrices, through lists, tuples and dicts; each object once (`done`, by id)."""
-    if id(value) not in done:
-        done[id(value)] = _plain_once(value, done)
-    return done[id(value)]
+class _Plain:
+    """Turns what was read into plain values: each object once, and no more memory than `budget` bytes for arrays."""
 
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.done: dict[int, Any] = {}
 
-def _plain_once(value: Any, done: dict[int, Any]) -> Any:
-    if isinstance(value, _Array):
-        if value.array is None:
+    def __call__(self, value: Any) -> Any:
+        if id(value) not in self.done:
+            self.done[id(value)] = self._make(value)
+        return self.done[id(value)]
+
+    def _make(self, value: Any) -> Any:
+        if isinstance(value, _Array):
+            return self._array(value.state)
+        if isinstance(value, _SparseColumns | _SparseRows):
+            return self._sparse(value.state, by_column=isinstance(value, _SparseColumns))
+        if isinstance(value, dict):
+            return {key: self(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self(item) for item in value)
+        if value is None or isinstance(value, bool | int | float | str | bytes):
+            return value
+        raise _Refused(f"a {type(value).__name__.strip('_')} on its own")
+
+    def _array(self, state: Any) -> NDArray:
+        if not isinstance(state, tuple) or len(state) != 5:
             raise _Refused("an array without content")
-        return value.array
-    if isinstance(value, _SparseColumns):
-        return SparseMatrix(value)
-    if isinstance(value, dict):
-        return {key: _plain(item, done) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item, done) for item in value)
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        return value
-    raise _Refused(f"a {type(value).__name__.strip('_')} on its own")
+        _, shape, dtype, fortran, raw = state
+        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
+            raise _Refused("an array of objects")
+        kind = self._dtype(dtype)
+        if not isinstance(shape, tuple) or len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
+            raise _Refused("an array of no possible shape")
+        if math.prod(shape) * kind.itemsize != len(raw):
+            raise _Refused("an array whose bytes do not fill its shape")
+        self.budget -= len(raw)
+        if self.budget < 0:
+            raise _Refused("arrays that take far more memory than the file")
+        array = np.frombuffer(raw, dtype=kind).reshape(shape, order="F" if fortran else "C")
+        return np.ascontiguousarray(array, dtype=kind.newbyteorder("="))
+
+    def _dtype(self, recorded: _Dtype) -> np.dtype:
+        code = recorded.arguments[0] if recorded.arguments else None
+        order = recorded.state[1] if isinstance(recorded.state, tuple) and len(recorded.state) > 1 else "="
+        if code not in NUMBERS or order not in BYTE_ORDERS:
+            raise _Refused(f"arrays of {one_line(str(code))[:20]!r}")
+        return np.dtype(code).newbyteorder(order)
+
+    def _sparse(self, state: Any, *, by_column: bool) -> SparseMatrix:
+        if not isinstance(state, dict):
+            raise _Refused("a sparse matrix without content")
+        shape = state.get("_shape")
+        if not isinstance(shape, tuple) or len(shape) != 2 or not all(type(n) is int and n >= 0 for n in shape):
+            raise _Refused("a sparse matrix without a shape")
+        arrays = [self(state.get(name)) for name in ("indptr", "indices", "data")]
+        if not all(isinstance(array, np.ndarray) for array in arrays):
+            raise _Refused("a sparse matrix without its three arrays")
+        return SparseMatrix(shape, *arrays, by_column=by_column)
+
+
+def _check_memo(data: bytes) -> None:
+    """Refuses a memo index beyond the file's size, for which the reader would make a table that long."""
+    for opcode, argument, _ in pickletools.genops(data):
+        if "PUT" in opcode.name and int(argument) > len(data):
+            raise _Refused("a memo far larger than the file")
 
 
 def load_arrays(path: Path) -> Any:
@@ -158,7 +192,9 @@ def load_arrays(path: Path) -> Any:
         WeightsError: the file cannot be read, is no pickle, or asks for anything else; nothing of it has run.
     """
     try:
-        return _plain(_Unpickler(io.BytesIO(path.read_bytes())).load(), {})
+        data = path.read_bytes()
+        _check_memo(data)
+        return _Plain(COPIES * len(data))(_Unpickler(io.BytesIO(data)).load())
     except _Refused as refusal:
         raise WeightsError(f"{path} is refused: {refusal}; only numbers, arrays and sparse matrices are read") from None
     except OSError as error:

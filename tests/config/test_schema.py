@@ -46,7 +46,7 @@ def test_released_numbers() -> None:
 
 
 WRONG: list[tuple[type, dict[str, Any], str]] = [
-    (DiTConfig, {"num_layers": 0}, "DiTConfig.num_layers is 0; it must be an integer of at least 1"),
+    (DiTConfig, {"num_layers": 0}, "DiTConfig.num_layers is 0; it must be an integer from 1 to 1000"),
     (DiTConfig, {"num_layers": True}, "num_layers is True"),
     (DiTConfig, {"num_layers": 2.0}, "num_layers is 2.0"),
     (DiTConfig, {"attention_head_dim": 40}, "multiple of 16"),

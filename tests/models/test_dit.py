@@ -1,6 +1,7 @@
 """The plain DiT against diffusers' class, its sizes, and what it refuses."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -153,7 +154,7 @@ def test_released_size_has_the_authors_keys() -> None:
     """Both ways: every live key of theirs has its place here with its shape, every weight here is one of theirs."""
     theirs: dict[str, list[int]] = golden_json("state_dict_keys_42")
     config = NetworkConfig()
-    network = build_on_meta(config, hierarchy(config.mesh))
+    network = build_on_meta(config, hierarchy(config.mesh), Path("x"))
     ours = {name: list(tensor.shape) for name, tensor in network.state_dict().items() if not name.startswith("tower.")}
     live = {key: shape for key, shape in theirs.items() if dead_reason(key, False, config.tower.num_layers) is None}
     assert {our_name(key): shape for key, shape in live.items()} == ours
@@ -172,7 +173,7 @@ def test_released_size_has_the_authors_keys() -> None:
 def test_released_size_has_the_authors_parameters() -> None:
     theirs: dict[str, list[int]] = golden_json("state_dict_keys_42")
     config = NetworkConfig()
-    network = build_on_meta(config, hierarchy(config.mesh))
+    network = build_on_meta(config, hierarchy(config.mesh), Path("x"))
     assert parameters(network.dit.blocks) == 5_552_300_544
     assert parameters(network.conditioner.abstractor) == pytest.approx(17.70e6, abs=0.005e6)
     assert parameters(network.conditioner.vertex_net) == 9_653_632

@@ -1,5 +1,6 @@
 """Spirals, hierarchies and their file, on the FLAME topology and on meshes of all kinds."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fantasyid_engine.config.schema import MeshConfig
 from fantasyid_engine.errors import WeightsError
-from fantasyid_engine.models.mesh import MeshHierarchy, SampleTable
+from fantasyid_engine.models.mesh import FORMAT, MeshHierarchy, SampleTable
 from fantasyid_engine.models.mesh_build import build_hierarchy
 from fantasyid_engine.models.spirals import build_spirals, rings
 from fantasyid_engine.weights.convert import convert
@@ -186,27 +188,44 @@ def test_file_round_trip(tmp_path: Path) -> None:
         assert torch.equal(one.index, other.index) and torch.equal(one.value, other.value)
 
 
-@pytest.mark.parametrize("damage", ["missing", "outside", "negative", "rows", "other"])
-def test_damaged_file_is_one_error(tmp_path: Path, damage: str) -> None:
-    from safetensors.torch import load_file, save_file
+DAMAGES: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "it has no table 'up.1.value'": lambda t: t.pop("up.1.value"),
+    "it has no table 'faces'": lambda t: t.pop("faces"),
+    "spiral.0 points outside the 162": lambda t: t["spiral.0"].fill_(162),
+    "down.1.index points outside the 42": lambda t: t["down.1.index"].fill_(-1),
+    "faces points outside": lambda t: t["faces"].fill_(1000),
+    "up.0.index is 161 x 3, not 162 x n": lambda t: t.update({"up.0.index": t["up.0.index"][1:].contiguous()}),
+    "up.0.value is 162 x 1, not 162 x 3": lambda t: t.update({"up.0.value": torch.ones(162, 1)}),
+    "spiral.0 is 162, not 162 x n": lambda t: t.update({"spiral.0": torch.zeros(162, dtype=torch.int32)}),
+    "spiral.1 is of type torch.float32": lambda t: t.update({"spiral.1": t["spiral.1"].float()}),
+    "template is a number, not n x 3": lambda t: t.update({"template": torch.tensor(1.0)}),
+    "template is 162 x 5, not n x 3": lambda t: t.update({"template": torch.zeros(162, 5)}),
+    "faces is 320 x 7, not n x 3": lambda t: t.update({"faces": torch.zeros(320, 7, dtype=torch.int32)}),
+    "up.1.value holds values that are no finite": lambda t: t["up.1.value"].fill_(float("nan")),
+    "template holds values that are no finite": lambda t: t["template"].fill_(float("inf")),
+}
 
+
+@pytest.mark.parametrize("message", DAMAGES)
+def test_damaged_file_is_one_error(tmp_path: Path, message: str) -> None:
     path = tmp_path / "mesh.safetensors"
     hierarchy().save(path)
     tensors = load_file(path)
-    if damage == "missing":
-        del tensors["up.1.value"]
-    elif damage == "outside":
-        tensors["spiral.0"][3, 2] = 162
-    elif damage == "negative":
-        tensors["down.1.index"][0, 0] = -1
-    elif damage == "rows":
-        tensors["up.0.index"] = tensors["up.0.index"][:-1].contiguous()
-    else:
-        tensors = {"weight": torch.zeros(3)}
-    save_file(tensors, path)
+    DAMAGES[message](tensors)
+    save_file(tensors, path, metadata={"format": FORMAT})
     with pytest.raises(WeightsError, match=r"mesh\.safetensors is no mesh hierarchy for this model: .+") as error:
         load_hierarchy(path, MESH)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "fantasyid-mesh-2"}])
+def test_file_of_another_format(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    path = tmp_path / "mesh.safetensors"
+    hierarchy().save(path)
+    save_file(load_file(path), path, metadata=metadata)
+    with pytest.raises(WeightsError, match="its format is not fantasyid-mesh-1"):
+        load_hierarchy(path, MESH)
 
 
 def test_check_names_both_sizes() -> None:

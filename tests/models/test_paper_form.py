@@ -1,6 +1,7 @@
 """The paper's form: its sizes, what reaches what, and that it starts as the plain DiT."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -66,7 +67,7 @@ def test_parameters_at_5b() -> None:
         conditioner=PaperConditionerConfig(),
         dit=DiTConfig(in_channels=16, use_learned_positional_embeddings=False, injection=INJECTION),
     )
-    network = build_on_meta(config, hierarchy(config.mesh))
+    network = build_on_meta(config, hierarchy(config.mesh), Path("x"))
     assert config.num_id_tokens == 314
     layers = [m for m in network.dit.modules() if isinstance(m, LayerAware)]
     assert len(layers) == 42

@@ -1,6 +1,10 @@
 """Conversion of pickled weights: files, folders, hostile input, and nothing half-written."""
 
 import os
+import signal
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from fantasyid_engine.weights.manifest import read_manifest, sha256
 from tests.goldens import require_reference
 from tests.small import RELEASED, hierarchy, randomise, write_released_folder
 
+TOWER = "EVA02_CLIP_L_336_psz14_s6B"
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "b.bias": torch.ones(2, dtype=torch.bfloat16), "n": torch.tensor(3)}
 
 
@@ -85,7 +90,7 @@ def test_hostile_torch_file_is_refused(tmp_path: Path, zipped: bool) -> None:
 
 def test_sparse_tensors_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "x.pt")
-    with pytest.raises(WeightsError, match="refused: a is a sparse tensor"):
+    with pytest.raises(WeightsError, match="refused: a is a tensor of a special kind"):
         convert(tmp_path / "x.pt", tmp_path / "made.safetensors")
 
 
@@ -133,7 +138,7 @@ def authors_folder(folder: Path) -> Network:
     randomise(network)
     write_released_folder(network, folder)
     transformer = folder / "transformer" / "diffusion_pytorch_model.safetensors"
-    tower = folder / "face_encoder" / "EVA02_CLIP_L_336_psz14_s6B.safetensors"
+    tower = folder / "face_encoder" / f"{TOWER}.safetensors"
     torch.save(load_file(transformer), transformer.with_suffix(".bin"))
     wrapped = {f"module.{key}": value for key, value in load_file(tower).items()}
     torch.save({"state_dict": wrapped, "epoch": 1}, tower.with_suffix(".pt"))
@@ -172,7 +177,7 @@ def test_same_weights_twice_are_refused(tmp_path: Path) -> None:
     """A .bin beside a .safetensors: the release takes the one, others the other."""
     authors_folder(tmp_path / "theirs")
     torch.save(STATE, tmp_path / "theirs" / "face_encoder" / "mesh.pt")
-    with pytest.raises(WeightsError, match="are both there: remove the one that is not wanted"):
+    with pytest.raises(WeightsError, match="are both there: remove the one not wanted"):
         convert(tmp_path / "theirs", tmp_path / "ours")
 
 
@@ -213,3 +218,161 @@ def test_pickle_that_is_no_hierarchy(tmp_path: Path, tables: Any) -> None:
 def test_the_authors_mesh(tmp_path: Path) -> None:
     lines = convert(require_reference() / "faces" / "transform.pkl", tmp_path / "mesh.safetensors")
     assert lines == [f"wrote {tmp_path / 'mesh.safetensors'}: a mesh hierarchy of {MeshConfig().levels} vertices"]
+
+
+def special_tensors() -> dict[str, Any]:
+    loop: dict[str, Any] = {}
+    loop["model"] = loop
+    return {
+        "a state dict in itself": loop,
+        "a wrapper that is no dict": {"model": "eva02"},
+        "repeated memory": {"a": torch.zeros(1).expand(10**5, 10**6)},
+        "meta": {"a": torch.zeros(3, device="meta")},
+        "complex": {"a": torch.zeros(3, dtype=torch.complex128)},
+        "number as key": {1: torch.zeros(3), "1": torch.zeros(3)},
+        "metadata as key": {"__metadata__": torch.zeros(3)},
+        "control characters as key": {"a\x1b[31m\n": torch.zeros(3)},
+        "half a character as key": {"\ud800": torch.zeros(3)},
+    }
+
+
+@pytest.mark.parametrize("name", special_tensors())
+def test_what_safetensors_cannot_hold_is_refused(tmp_path: Path, name: str) -> None:
+    torch.save(special_tensors()[name], tmp_path / "x.pt")
+    with pytest.raises(WeightsError, match=r"x\.pt (is refused: .+|holds no state dict)") as error:
+        convert(tmp_path / "x.pt", tmp_path / "made.safetensors")
+    assert str(error.value).isprintable()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.pt"]
+
+
+def test_second_wrapper_is_found(tmp_path: Path) -> None:
+    torch.save({"model": "eva02", "module": STATE}, tmp_path / "x.pt")
+    assert_converts_to(tmp_path / "x.pt", STATE)
+
+
+def test_compressed_archive_is_refused(tmp_path: Path) -> None:
+    """torch stores without compression; a small file that unfolds to gigabytes is not torch's."""
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "x.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "x.pt") as stored,
+        zipfile.ZipFile(tmp_path / "y.pt", "w", zipfile.ZIP_DEFLATED) as deflated,
+    ):
+        for entry in stored.infolist():
+            deflated.writestr(entry.filename, stored.read(entry))
+    with pytest.raises(WeightsError, match="torch does not compress its archives"):
+        convert(tmp_path / "y.pt", tmp_path / "made.safetensors")
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    """The hub's cache is made of links to files and folders."""
+    network = authors_folder(tmp_path / "theirs")
+    (tmp_path / "theirs" / "transformer").rename(tmp_path / "elsewhere")
+    (tmp_path / "theirs" / "transformer").symlink_to(tmp_path / "elsewhere")
+    mesh = tmp_path / "theirs" / "face_encoder" / "mesh.safetensors"
+    mesh.rename(tmp_path / "blob")
+    mesh.symlink_to(tmp_path / "blob")
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    loaded = load_network(tmp_path / "ours", dtype=torch.float32)
+    assert torch.equal(loaded.dit.proj_out.weight, network.dit.proj_out.weight)
+
+
+@pytest.mark.parametrize(("target", "message"), [("nowhere", "leads nowhere"), (".", "a folder that it lies in")])
+def test_bad_links_are_refused(tmp_path: Path, target: str, message: str) -> None:
+    authors_folder(tmp_path / "theirs")
+    (tmp_path / "theirs" / "link").symlink_to(target)
+    with pytest.raises(WeightsError, match=message):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+
+
+def test_what_is_left_behind(tmp_path: Path) -> None:
+    """Hidden files, foreign pickles and an old manifest do not travel; the pickle is named."""
+    theirs = tmp_path / "theirs"
+    authors_folder(theirs)
+    (theirs / ".cache").mkdir()
+    (theirs / ".cache" / "x.metadata").write_text("x")
+    (theirs / "generic_model.pkl").write_bytes(b"cos\nsystem\n.")
+    (theirs / "manifest.json").write_text("{}")
+    (theirs / "face_encoder" / "parsing.PTH").write_bytes((theirs / "face_encoder" / f"{TOWER}.pt").read_bytes())
+    lines = convert(theirs, tmp_path / "ours")
+    assert f"left out {theirs / 'generic_model.pkl'}: a pickle that no network of this engine reads" in lines
+    names = {p.name for p in (tmp_path / "ours").rglob("*")}
+    assert not names & {".cache", "x.metadata", "generic_model.pkl", "parsing.PTH"}
+    assert "parsing.safetensors" in names
+    load_network(tmp_path / "ours")
+
+
+def test_unreadable_safetensors_are_found_while_copying(tmp_path: Path) -> None:
+    authors_folder(tmp_path / "theirs")
+    (tmp_path / "theirs" / "face_encoder" / "mesh.safetensors").write_bytes(b"12345678")
+    with pytest.raises(WeightsError, match=r"mesh\.safetensors is truncated or no safetensors file"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+
+
+def test_folder_without_weights(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    with pytest.raises(WeightsError, match="holds no weights"):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+
+
+def test_file_made_in_a_model_folder_enters_its_manifest(tmp_path: Path) -> None:
+    authors_folder(tmp_path / "theirs")
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    made = tmp_path / "ours" / "face_encoder" / f"{TOWER}.safetensors"
+    convert(tmp_path / "theirs" / "face_encoder" / f"{TOWER}.pt", made)
+    load_network(tmp_path / "ours")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from fantasyid_engine.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**18, 2**18))
+main()
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_full_disk(tmp_path: Path, kind: str) -> None:
+    """Writing stops at a size limit: exit code 74, one line, nothing left behind."""
+    (tmp_path / "in").mkdir()
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "in" / "x.pt")
+    paths = {"file": ("in/x.pt", "out.safetensors"), "folder": ("in", "out")}[kind]
+    command = [sys.executable, "-c", FULL_DISK, "weights", "convert", *paths]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 74, done.stderr
+    assert done.stderr.startswith("fantasyid-engine: cannot write out") and done.stderr.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_interrupted(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """A signal in the middle of a folder: its exit code, nothing left behind."""
+    (tmp_path / "in").mkdir()
+    torch.save(STATE, tmp_path / "in" / "a.pt")
+    os.mkfifo(tmp_path / "fifo")
+    script = INTERRUPTED.format(fifo=str(tmp_path / "fifo"))
+    command = [sys.executable, "-c", script, "weights", "convert", "in", "out"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    (tmp_path / "fifo").read_text()  # until the process has made its temporary folder
+    assert list(tmp_path.glob(".out.*.partial"))
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fifo", "in"]
+
+
+INTERRUPTED = """
+import time
+from pathlib import Path
+from fantasyid_engine import cli
+from fantasyid_engine.weights import convert
+def slow(path):
+    Path({fifo!r}).write_text("here")
+    time.sleep(60)
+convert.load_state_dict = slow
+cli.main()
+"""

@@ -126,7 +126,7 @@ def refused(folder: Path, kind: type[Exception] = WeightsError) -> str:
     with pytest.raises(kind) as error:
         load_network(folder)
     message = str(error.value)
-    assert "\n" not in message and len(message) < 700
+    assert "\n" not in message and len(message) < 900
     assert str(folder) in message
     return message
 
@@ -146,6 +146,22 @@ def test_missing_unknown_and_misshapen_keys_are_one_error(released: Path) -> Non
     assert "1 wrongly shaped: norm_final.weight [31] instead of [32]" in message
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.float8_e4m3fn], ids=str)
+def test_weights_of_a_type_that_does_not_compute(released: Path, dtype: torch.dtype) -> None:
+    edit(released / TRANSFORMER, lambda tensors: tensors.update({"norm_final.weight": torch.ones(32).to(dtype)}))
+    (released / "manifest.json").unlink()
+    assert "1 of a type other than F64, F32, F16, BF16: norm_final.weight" in refused(released)
+
+
+def test_layer_numbers_must_run_from_zero(released: Path) -> None:
+    """A key that names layer 199,999 does not make the loader build so many."""
+    tensors = {f"{name}.199999.x": torch.ones(1) for name in ("transformer_blocks", "layer_attention")}
+    tensors |= {f"transformer_blocks.{'9' * 5000}.x": torch.ones(1)}
+    edit(released / TRANSFORMER, lambda all_tensors: all_tensors.update(tensors))
+    (released / "manifest.json").unlink()
+    assert "3 unknown: " in refused(released)
+
+
 def test_many_wrong_keys_are_counted(released: Path) -> None:
     edit(released / TRANSFORMER, lambda tensors: [tensors.pop(key) for key in list(tensors) if "attn1.to_" in key])
     (released / "manifest.json").unlink()
@@ -156,6 +172,10 @@ def test_many_wrong_keys_are_counted(released: Path) -> None:
 def test_truncated_file(released: Path, keep: int) -> None:
     data = (released / TRANSFORMER).read_bytes()
     (released / TRANSFORMER).write_bytes(data[:keep])
+    assert f"diffusion_pytorch_model.safetensors has {len(data[:keep])} bytes instead of {len(data)}" in refused(
+        released
+    )
+    (released / "manifest.json").unlink()
     assert "diffusion_pytorch_model.safetensors is truncated or no safetensors file" in refused(released)
 
 
@@ -210,16 +230,25 @@ def test_shards(released: Path, index: bool) -> None:
 
 def test_key_in_two_files(released: Path) -> None:
     save_file({"norm_final.weight": torch.zeros(32)}, released / "transformer" / "zz.safetensors")
+    (released / "manifest.json").unlink()
     assert "norm_final.weight is in both" in refused(released)
 
 
 @pytest.mark.parametrize(
     "index",
-    ["{", "[]", '{"weight_map": {"a": "../../secret.safetensors"}}', '{"weight_map": {"a": 3}}', '{"weight_map": []}'],
+    [
+        "{",
+        "[]",
+        "[" * 200_000,
+        '{"weight_map": {"a": "../../secret.safetensors"}}',
+        '{"weight_map": {"a": 3}}',
+        '{"weight_map": []}',
+    ],
+    ids=["cut", "list", "deep", "path", "number", "no map"],
 )
 def test_bad_index(released: Path, index: str) -> None:
     (released / "transformer" / "diffusion_pytorch_model.safetensors.index.json").write_text(index)
-    assert "is no safetensors index" in refused(released)
+    assert "safetensors.index.json" in refused(released)
 
 
 def test_only_pickles_are_there(released: Path) -> None:
@@ -255,23 +284,51 @@ def test_no_folder(tmp_path: Path) -> None:
         ({"sample_frames": 10}, "sample_frames is 10"),
         ({"fantasyid": {"mash": {}}}, "mash"),
         ({"num_attention_heads": "many"}, "num_attention_heads"),
+        ({"num_attention_heads": 10**15}, "num_attention_heads"),
+        ({"text_embed_dim": 10**6, "num_attention_heads": 10**6, "attention_head_dim": 10**6 - 16}, "cannot be built"),
+        ({"fantasyid": [1, 2]}, "must be JSON objects"),
+        ({"fantasyid": None}, "must be JSON objects"),
+        ({"fantasyid": {"injection": 3}}, "must be JSON objects"),
     ],
 )
 def test_config_that_is_not_run(released: Path, values: dict, message: str) -> None:
     path = released / "transformer" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    (released / "manifest.json").unlink()
     assert message in refused(released, ConfigError)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 200_000], ids=["empty", "cut", "list", "deep"])
 def test_unreadable_config(released: Path, text: str) -> None:
     (released / "transformer" / "config.json").write_text(text)
+    (released / "manifest.json").unlink()
     refused(released, ConfigError)
+
+
+def test_changed_config_is_found(paper: Path) -> None:
+    path = paper / "config.json"
+    path.write_text(path.read_text().replace('"norm_eps": 1e-05', '"norm_eps": 2e-05'))
+    assert "config.json is corrupt" in refused(paper)
+
+
+def test_file_that_the_manifest_does_not_name(released: Path) -> None:
+    shard(released, index=True)
+    write_manifest(released)
+    rows = json.loads((released / "manifest.json").read_text())
+    del rows["files"]["transformer/diffusion_pytorch_model-00002-of-00003.safetensors"]
+    (released / "manifest.json").write_text(json.dumps(rows))
+    assert "diffusion_pytorch_model-00002-of-00003.safetensors is not in" in refused(released)
+
+
+def test_missing_mesh_of_own_layout(paper: Path) -> None:
+    (paper / "mesh.safetensors").unlink()
+    assert "mesh.safetensors is missing" in refused(paper)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "other"}', '{"format": "fantasyid-network-1"}'])
 def test_own_config_is_checked(paper: Path, text: str) -> None:
     (paper / "config.json").write_text(text)
+    (paper / "manifest.json").unlink()
     refused(paper, ConfigError)
 
 
@@ -292,10 +349,16 @@ def test_injections_must_go_into_layers(released: Path) -> None:
     assert "3 layers and 2 injections" in refused(released)
 
 
-@pytest.mark.parametrize("text", ["{", '{"files": []}', '{"files": {"a": {}}}'])
+@pytest.mark.parametrize("text", ["{", '{"files": []}', '{"files": {"a": {"sha256": "x", "size_bytes": 1e999}}}'])
 def test_bad_manifest(released: Path, text: str) -> None:
     (released / "manifest.json").write_text(text)
-    assert "is no manifest" in refused(released)
+    assert "manifest.json" in refused(released)
+
+
+def test_manifest_that_is_a_folder(released: Path) -> None:
+    (released / "manifest.json").unlink()
+    (released / "manifest.json").mkdir()
+    assert "manifest.json cannot be read: Is a directory" in refused(released)
 
 
 def test_saving_over_a_folder_is_refused(paper: Path) -> None:
@@ -311,11 +374,12 @@ def test_saving_over_a_folder_is_refused(paper: Path) -> None:
 PEAK = """
 import sys, torch
 from pathlib import Path
-from fantasyid_engine.weights.folder import describe, load_hierarchy, load_network
+from fantasyid_engine.weights.folder import describe, load_hierarchy, load_network, model_files
 from fantasyid_engine.weights.load import build_on_meta
 folder = Path(sys.argv[1])
-config, _, _, mesh, _ = describe(folder)
-build_on_meta(config, load_hierarchy(mesh, config.mesh))
+files = model_files(folder)
+config = describe(files)[0]
+build_on_meta(config, load_hierarchy(files.mesh, config.mesh), folder)
 def memory(name):
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status[name].split()[0]) * 1024

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fantasyid_engine.errors import WeightsError
+from fantasyid_engine.weights import unpickle
 from fantasyid_engine.weights.unpickle import SparseMatrix, load_arrays
 from tests.goldens import require_reference
 
@@ -78,7 +79,13 @@ def hostile(canary: Path) -> dict[str, bytes]:
         "codecs.decode": global_call("_codecs", "decode", b"'x'"),
         "copyreg": global_call("copyreg", "_reconstructor", b"'x'"),
         "an allowed function by itself": b"c_codecs\nencode\n.",
-        "state for an allowed function": b"c_codecs\nencode\n}S'__code__'\nI1\ns\x86b.",
+        "state for an allowed function": b"c_codecs\nencode\n}S'evil'\nI1\nsb.",
+        "defaults for an allowed function": b"c_codecs\nencode\n(N}S'__defaults__'\n(S'h'\nS'latin1'\ntstb.",
+        "memo far larger than the file": b"\x80\x02Nr\x00\x00\x00\x10.",
+        "arrays that share their bytes": dumps(many_copies()),
+        "sparse matrix whose counts wrap": dumps(wrapping_sparse()),
+        "array of huge numbers as shape": dumps(array_state((2**4000,) * 8, np.dtype("f8"), b"12345678")),
+        "state for a class": b"cnumpy\nndarray\n}S'evil'\nI1\nsb.",
         "dtype of objects": dumps(np.dtype("O")),
         "dtype of records": dumps(np.zeros(2, dtype=[("a", "f4"), ("b", "i4")])),
         "bytes that do not fill the shape": dumps(array_state((10**12,), np.dtype("f8"), b"12345678")),
@@ -88,6 +95,19 @@ def hostile(canary: Path) -> dict[str, bytes]:
     }
     assert len(made) >= 20
     return made
+
+
+def many_copies() -> Any:
+    """One kilobyte of bytes, a hundred arrays in an order that must be copied."""
+    raw = bytes(10_000)
+    return [array_state((50, 25), np.dtype(">f8"), raw) for _ in range(100)]
+
+
+def wrapping_sparse() -> Any:
+    """Column counts of 2^62 each, whose sum wraps around to zero."""
+    matrix = scipy.sparse.csc_matrix((2, 4))
+    matrix.indptr = np.array([0, 2**62, -(2**63), -(2**62), 0])
+    return matrix
 
 
 def wild_sparse() -> Any:
@@ -104,6 +124,31 @@ def test_hostile_pickle_is_refused_before_anything_runs(name: str, tmp_path: Pat
         load_arrays(path)
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
     assert not canary.exists()
+
+
+def test_nothing_of_a_refused_pickle_stays(tmp_path: Path) -> None:
+    """Stand-ins have nothing that a pickle's state could change for the next reader."""
+    path = tmp_path / "hostile.pkl"
+    for name, data in hostile(tmp_path / "canary").items():
+        if name.startswith(("state", "defaults")):
+            path.write_bytes(data)
+            with pytest.raises(WeightsError):
+                load_arrays(path)
+    for stand_in in unpickle._ALLOWED.values():
+        assert "evil" not in dir(stand_in)
+    with pytest.raises(TypeError):
+        unpickle._ALLOWED["_codecs", "encode"]("x")
+
+
+def test_nested_sparse_matrices_take_no_exponential_time(tmp_path: Path) -> None:
+    """Fields that a sparse matrix does not need are not looked at."""
+    matrix = scipy.sparse.csc_matrix(np.eye(2))
+    for _ in range(40):
+        outer = scipy.sparse.csc_matrix(np.eye(2))
+        outer.a = outer.b = matrix
+        matrix = outer
+    (tmp_path / "x.pkl").write_bytes(dumps(matrix))
+    assert load_arrays(tmp_path / "x.pkl").shape == (2, 2)
 
 
 def test_the_hostile_pickles_are_hostile(tmp_path: Path) -> None:
