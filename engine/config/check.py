@@ -22,6 +22,13 @@ def positive(owner: Any, *names: str, most: int = 1_000_000) -> None:
             raise ValueError(f"{type(owner).__name__}.{name} is {value!r}; it must be an integer from 1 to {most}")
 
 
+def all_positive(owner: Any, name: str, most: int = 1_000_000) -> None:
+    """Raises ValueError unless field `name` is a tuple of integers from 1 to `most`, and not empty."""
+    values = getattr(owner, name)
+    if not values or not all(type(value) is int and 1 <= value <= most for value in values):
+        raise ValueError(f"{type(owner).__name__}.{name} is {values!r}; it must be integers from 1 to {most}")
+
+
 def one_of(owner: Any, name: str, allowed: tuple[Any, ...]) -> None:
     """Raises ValueError when field `name` is none of `allowed`."""
     value = getattr(owner, name)

@@ -5,9 +5,12 @@ Defaults are the released size (FantasyID on CogVideoX-5B image-to-video), so th
 """
 
 from dataclasses import field
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
-from fantasyid_engine.config.check import agree, config, holds, one_of, positive
+from pydantic import Field
+
+from fantasyid_engine.config.check import agree, all_positive, config, holds, one_of, positive
 
 MOST_LAYERS = 1000
 """A file that names more layers is wrong, and building them would take for ever."""
@@ -81,6 +84,9 @@ class DiTConfig:
         holds(self, "in_channels", self.in_channels >= self.out_channels, f"at least {self.out_channels=}")
         holds(self, "sample_width", self.sample_width % self.patch_size == 0, f"a multiple of {self.patch_size=}")
         holds(self, "sample_height", self.sample_height % self.patch_size == 0, f"a multiple of {self.patch_size=}")
+        all_positive(self, "rotary_base_grid")
+        for scale in ("spatial_interpolation_scale", "temporal_interpolation_scale"):
+            holds(self, scale, getattr(self, scale) > 0, "above 0")
         frames_left = (self.sample_frames - 1) % self.temporal_compression_ratio
         holds(self, "sample_frames", frames_left == 0, f"1 more than a multiple of {self.temporal_compression_ratio=}")
 
@@ -191,6 +197,9 @@ class ResConvConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        positive(self, "groups")
+        for name in ("channels", "kernels", "strides"):
+            all_positive(self, name)
         holds(self, "kernels", len(self.kernels) == len(self.channels), f"{len(self.channels)} long, like channels")
         holds(self, "strides", len(self.strides) == len(self.channels), f"{len(self.channels)} long, like channels")
         holds(self, "channels", all(c % self.groups == 0 for c in self.channels), f"multiples of {self.groups=}")
@@ -231,7 +240,8 @@ class ReleasedConditionerConfig:
 class PaperConditionerConfig:
     """The conditioner of the paper's form (PAPER sections 3.2 to 3.4).
 
-    `fusion.dim` is the paper's C'; the last width of `resconv` is the DiT's width. `depth_octaves` sets the range of
+    `fusion.dim` is the paper's C'; the last width of `resconv` is the width of V_F (the DiT's, in the paper).
+    `depth_octaves` sets the range of
     frequencies of E_dep: pi to pi * 2**depth_octaves over the depth of a mesh.
     """
 
@@ -255,7 +265,7 @@ class PaperConditionerConfig:
         return self.resconv.channels[-1]
 
 
-ConditionerConfig = ReleasedConditionerConfig | PaperConditionerConfig
+ConditionerConfig = Annotated[ReleasedConditionerConfig | PaperConditionerConfig, Field(discriminator="form")]
 
 
 @config
@@ -266,7 +276,8 @@ class MeshConfig:
     spiral_length: int = 9
 
     def __post_init__(self) -> None:
-        falling = all(fine > coarse > 0 for fine, coarse in zip(self.levels, self.levels[1:], strict=False))
+        all_positive(self, "levels")
+        falling = all(fine > coarse for fine, coarse in pairwise(self.levels))
         holds(self, "levels", len(self.levels) == 3 and falling, "three falling vertex counts")
         positive(self, "spiral_length")
 

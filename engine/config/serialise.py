@@ -1,4 +1,4 @@
-"""Configs as JSON objects: strict both ways, through pydantic."""
+"""Configs as JSON objects, through pydantic; reading is strict: no unknown fields, no conversions."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def from_json_object(kind: type[T], values: Any, source: Path) -> T:
         ConfigError: unknown fields, wrong types or values that do not fit, in one line that names the first of them.
     """
     try:
-        return TypeAdapter(kind).validate_python(values)
+        return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

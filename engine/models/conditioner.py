@@ -81,7 +81,7 @@ class PaperVertexNet(nn.Module):
         self.depth_octaves = config.depth_octaves
         self.register_buffer("coarse", hierarchy.coarse_index.long(), persistent=False)
         self.register_buffer("faces", hierarchy.faces.long(), persistent=False)
-        self.register_buffer("template", hierarchy.template.float())
+        self.register_buffer("template", hierarchy.template.float().clone())
         self.register_buffer("sigma", torch.ones(1))
         self.encoder = SpiralEncoder(dim, hierarchy)
         self.face_mlp = nn.Sequential(nn.Linear(in_dim, dim), nn.GELU(), nn.Linear(dim, dim))
@@ -107,6 +107,10 @@ class Conditioner(nn.Module):
     resconv: ResConv1D
     key_values: nn.ModuleList
 
+    def __init__(self, num_vertices: int) -> None:
+        super().__init__()
+        self.num_vertices = num_vertices
+
     def id_tokens(self, features_BMC: Tensor, vertices_BV3: Tensor) -> Tensor:
         """ID tokens [B, K, id_dim] of a face; arguments as in `forward`."""
         raise NotImplementedError
@@ -120,14 +124,22 @@ class Conditioner(nn.Module):
 
         Returns:
             id_kv [I, 2, B, heads, K, d] in the model's dtype: keys, then values, of each injection.
+
+        Raises:
+            ValueError: vertices of another mesh, or of another batch than the features.
         """
+        if vertices_BV3.shape[1:] != (self.num_vertices, 3) or len(vertices_BV3) not in (1, len(features_BMC)):
+            raise ValueError(
+                f"vertices of shape {tuple(vertices_BV3.shape)}; expected [B or 1, {self.num_vertices}, 3]"
+            )
         tokens = self.id_tokens(features_BMC, vertices_BV3)
         return torch.stack([key_value(tokens) for key_value in self.key_values])
 
     def _vertex_features(self, face_BTC: Tensor, vertices_BV3: Tensor) -> Tensor:
-        """The float32 island: vertex net on float32 inputs, result in the face tokens' dtype."""
+        """The float32 island: vertex net on float32 inputs, also under autocast; result in the face tokens' dtype."""
         vertices_BV3 = vertices_BV3.float().expand(face_BTC.shape[0], -1, -1)
-        return self.vertex_net(face_BTC.float(), vertices_BV3).to(face_BTC.dtype)
+        with torch.autocast(face_BTC.device.type, enabled=False):
+            return self.vertex_net(face_BTC.float(), vertices_BV3).to(face_BTC.dtype)
 
 
 class ReleasedConditioner(Conditioner):
@@ -136,7 +148,7 @@ class ReleasedConditioner(Conditioner):
     def __init__(
         self, config: ReleasedConditionerConfig, injection: InjectionConfig, count: int, hierarchy: MeshHierarchy
     ) -> None:
-        super().__init__()
+        super().__init__(hierarchy.levels[0])
         self.abstractor = ReleasedFaceAbstractor(config.abstractor, config.id_dim)
         self.vertex_net = ReleasedVertexNet(config.id_dim, config.fusion, hierarchy)
         self.resconv = ResConv1D(config.fusion.dim, config.reducer)
@@ -155,7 +167,7 @@ class PaperConditioner(Conditioner):
     def __init__(
         self, config: PaperConditionerConfig, injection: InjectionConfig, count: int, hierarchy: MeshHierarchy
     ) -> None:
-        super().__init__()
+        super().__init__(hierarchy.levels[0])
         self.abstractor = FaceAbstractor(config.abstractor)
         self.vertex_net = PaperVertexNet(config.abstractor.in_dim, config, hierarchy)
         self.resconv = ResConv1D(config.fusion.dim, config.resconv)

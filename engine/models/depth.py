@@ -52,12 +52,14 @@ def front_triangles(vertices_V3: Tensor, faces_F3: Tensor, at: Tensor) -> tuple[
         return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
 
     area = cross(b - a, c - a)
-    flat = area.abs() < 1e-12
+    extent = vertices_V3[:, :2].amax(0) - vertices_V3[:, :2].amin(0)
+    flat = area.abs() <= 1e-9 * extent.prod()
     area = torch.where(flat, 1.0, area)
     weight_b, weight_c = cross(p - a, c - a) / area, cross(b - a, p - a) / area
     weights = torch.stack([1 - weight_b - weight_c, weight_b, weight_c], dim=-1)
     z = (weights * corners[:, :, 2]).sum(-1)
-    z = torch.where((weights >= 0).all(-1) & ~flat, z, -math.inf)
+    # A place on an edge belongs to both triangles; without the margin rounding can take it from both.
+    z = torch.where((weights >= -1e-5).all(-1) & ~flat, z, -math.inf)
     front, triangle = z.max(dim=1)
     own = front <= vertices_V3[at, 2]
     weights = weights.gather(1, triangle[:, None, None].expand(-1, 1, 3))[:, 0]
@@ -68,7 +70,8 @@ def front_triangles(vertices_V3: Tensor, faces_F3: Tensor, at: Tensor) -> tuple[
 def read_depth(vertices_BV3: Tensor, faces_F3: Tensor, at: Tensor) -> Tensor:
     """Depth map of each mesh [B, V, 3], read at the vertices `at` [N'] -> [B, N'] in [0, 1], 0 nearest.
 
-    Differentiable in z; which triangle is in front, and where in it, is taken as given.
+    Differentiable in z; which triangle is in front, and where in it, is taken as given. Meshes are taken one by one, so
+    an exported graph holds one batch size.
     """
     z_BV = vertices_BV3[..., 2]
     depths = []

@@ -84,10 +84,9 @@ class DiT(nn.Module):
             The prediction (v or epsilon, as trained) [B, F, out_channels, H, W].
 
         Raises:
-            ValueError: `id_kv` is for another number of injections.
+            ValueError: latents of another size or batch than `embedded`, or `id_kv` of another model or batch.
         """
-        if id_kv is not None and id_kv.shape[0] != self.config.num_injections:
-            raise ValueError(f"id_kv for {id_kv.shape[0]} injections; this model has {self.config.num_injections}")
+        self._check(latents_BFCHW, embedded, id_kv)
         emb_BE = self.time_embedding(timestep_B)
         x_BND = self.patch_embed(latents_BFCHW, embedded)
         c_BLD = embedded.text.expand(x_BND.shape[0], -1, -1)
@@ -99,6 +98,28 @@ class DiT(nn.Module):
 
         x_BND = self.proj_out(self.norm_out(self.norm_final(x_BND), emb_BE))
         return self._unpatchify(x_BND, embedded.grid)
+
+    def _check(self, latents_BFCHW: Tensor, embedded: Embedded, id_kv: Tensor | None) -> None:
+        """Shapes only, so that it costs a compiled or exported graph nothing."""
+        config, (frames, rows, columns) = self.config, embedded.grid
+        batch, expected = (
+            len(latents_BFCHW),
+            (frames, config.out_channels, *(n * config.patch_size for n in (rows, columns))),
+        )
+        if tuple(latents_BFCHW.shape[1:]) != expected:
+            raise ValueError(f"latents of {tuple(latents_BFCHW.shape[1:])}; embedded for {expected} (F, C, H, W)")
+        if len(embedded.text) not in (1, batch) or len(embedded.video) not in (1, batch):
+            raise ValueError(f"{batch} latents; embedded for {max(len(embedded.text), len(embedded.video))}")
+        if id_kv is None:
+            return
+        injection = config.injection
+        if injection is None:
+            raise ValueError("id_kv for a model without injections")
+        count, heads, head_dim = config.num_injections, injection.num_heads, injection.head_dim
+        fits = (*id_kv.shape[:2], id_kv.shape[3], id_kv.shape[5]) == (count, 2, heads, head_dim)
+        if not fits or id_kv.shape[2] not in (1, batch):
+            takes = f"[{count}, 2, 1 or {batch}, {heads}, K, {head_dim}]"
+            raise ValueError(f"id_kv of {tuple(id_kv.shape)}; this model takes {takes}")
 
     def _unpatchify(self, x_BND: Tensor, grid: tuple[int, int, int]) -> Tensor:
         frames, rows, columns = grid

@@ -21,8 +21,9 @@ from fantasyid_engine.config.schema import DiTConfig
 class Embedded(NamedTuple):
     """What the DiT needs of a request and does not change from step to step.
 
-    `text` [B or 1, L, D]: projected text tokens with their positions. `video` [B or 1, N, D]: everything of the video
-    tokens' embedding that does not depend on the noise (image latents, bias, positions). `cos`, `sin` [N, head_dim]
+    `text` [B or 1, L, D]: projected text tokens with their positions. `video` [B or 1, N or 1, D]: everything of the
+    video tokens' embedding that does not depend on the noise (image latents, bias, positions; N is 1 where that is the
+    bias alone). `cos`, `sin` [N, head_dim]
     float32: the rotary tables, or None. `grid`: tokens as (latent frames, rows, columns).
     """
 
@@ -157,8 +158,11 @@ class PatchEmbed(nn.Module):
         length = text_BLC.shape[1]
         if length > config.max_text_seq_length:
             raise ValueError(f"{length} text tokens; this model takes at most {config.max_text_seq_length}")
-        if height % config.patch_size or width % config.patch_size:
-            raise ValueError(f"latents of {height}x{width}; height and width must be multiples of {config.patch_size}")
+        if min(frames, height, width) < 1 or height % config.patch_size or width % config.patch_size:
+            raise ValueError(
+                f"latents of {frames}x{height}x{width} (frames, height, width); "
+                f"height and width must be multiples of {config.patch_size}, and none 0"
+            )
         grid = (frames, height // config.patch_size, width // config.patch_size)
 
         weight = self.proj.weight

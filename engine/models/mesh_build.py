@@ -29,11 +29,14 @@ def build_hierarchy(vertices: Tensor, faces: Tensor, config: MeshConfig) -> Mesh
         config: vertices a level and spiral length.
 
     Raises:
-        ValueError: another vertex count, a vertex that is in no face, or a mesh that cannot be decimated that far.
+        ValueError: another vertex count, faces that point outside, a vertex that is in no face, or a mesh that cannot
+            be decimated that far.
     """
     points, triangles = vertices.double().numpy(), faces.long().numpy()
     if len(points) != config.levels[0]:
         raise ValueError(f"a mesh of {len(points)} vertices; the finest level has {config.levels[0]}")
+    if triangles.min() < 0 or triangles.max() >= len(points):
+        raise ValueError(f"faces that point outside the {len(points)} vertices")
     unused = len(points) - len(np.unique(triangles))
     if unused:
         raise ValueError(f"{unused} vertices of the mesh are in no face; remove them first")
@@ -53,10 +56,10 @@ def decimate(points: Floats, triangles: Ints, count: int) -> tuple[Ints, Ints]:
     """-> indices [count] of the vertices that stay, and the triangles [F', 3] over them.
 
     Raises:
-        ValueError: decimation stops before `count` vertices.
+        ValueError: decimation stops before `count` vertices, or (where parts of a few triangles vanish whole) skips it.
     """
     unit_points = (points - points.mean(0)) / np.ptp(points)
-    fewest_faces = max(4, int(len(triangles) * count / len(points) * 0.9))
+    fewest_faces = max(4, int(len(triangles) * count / len(points) / 2))
     collapses = fast_simplification.simplify(
         unit_points, triangles.astype(np.int32), target_count=fewest_faces, agg=7, return_collapses=True
     )[-1]
@@ -77,10 +80,15 @@ def decimate(points: Floats, triangles: Ints, count: int) -> tuple[Ints, Ints]:
 
 
 def barycentric(points: Floats, coarse_points: Floats, coarse_triangles: Ints) -> SampleTable:
-    """Writes each point [V, 3] in the three corners of the nearest coarse triangle; weights lie in [0, 1], sum 1."""
-    mesh = trimesh.Trimesh(coarse_points, coarse_triangles, process=False)
+    """Writes each point [V, 3] in the three corners of the nearest coarse triangle; weights lie in [0, 1], sum 1.
+
+    Triangles without area are passed over: picked vertices can lie on one line.
+    """
+    areas = trimesh.triangles.area(coarse_points[coarse_triangles])
+    solid = coarse_triangles[areas > 1e-9 * areas.max()]
+    mesh = trimesh.Trimesh(coarse_points, solid, process=False)
     nearest, _, triangle = trimesh.proximity.closest_point(mesh, points)
-    corners = coarse_triangles[triangle]
+    corners = solid[triangle]
     weights = trimesh.triangles.points_to_barycentric(coarse_points[corners], nearest)
     weights = np.clip(weights, 0.0, 1.0)
     weights /= weights.sum(1, keepdims=True)

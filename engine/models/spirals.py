@@ -34,8 +34,6 @@ def rings(num_vertices: int, faces: Iterable[tuple[int, int, int]]) -> list[list
     for face in manifold_faces(faces):
         for i in range(3):
             centre, after, before = face[i], face[(i + 1) % 3], face[(i + 2) % 3]
-            # Re-inserting keeps the last face's spoke at the end, where a closed ring starts.
-            clockwise[centre].pop(before, None)
             clockwise[centre][before] = after
     return [_ring(steps) for steps in clockwise]
 

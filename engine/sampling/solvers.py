@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from fantasyid_engine.sampling.schedule import (
@@ -62,7 +63,7 @@ class Solver(Protocol):
 
         Args:
             x: noisy latents, any float dtype.
-            prediction: the network's output for them, same shape; float32 keeps the history exact.
+            prediction: the network's output for them, same shape, any float dtype; it is lifted to float32.
             step: the step to take.
             history: what the step before returned; None at the first.
 
@@ -104,7 +105,8 @@ class _Trajectory:
             )
 
     def clean(self, x: Tensor, prediction: Tensor, alpha: float) -> Tensor:
-        """x0 from a v- or epsilon-prediction."""
+        """x0 from a v- or epsilon-prediction, in float32 at least."""
+        prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
         if self.config.prediction_type == "v_prediction":
             return math.sqrt(alpha) * x - math.sqrt(1 - alpha) * prediction
         return (x - math.sqrt(1 - alpha) * prediction) / math.sqrt(alpha)

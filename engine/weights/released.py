@@ -1,12 +1,12 @@
 """The authors' folder layout.
 
-    transformer_ema/ or transformer/   (the first wins) config.json, *.safetensors (DiT, face abstractor, vertex net, reducer, injection)
+    transformer_ema/ or transformer/   config.json, *.safetensors (DiT, abstractor, vertex net, reducer, injection)
     face_encoder/                      EVA02_CLIP_L_336_psz14_s6B.safetensors, mesh.safetensors
 
-`weights convert` makes the two files of `face_encoder` from the authors' `.pt` and `transform.pkl`. The number of
-layers and of injections is read from the keys. Networks of other widths than the released one say so in a
-`fantasyid` section of `transformer/config.json` (`tower`, `conditioner`, `injection`, `mesh`: fields of the config
-classes of those names).
+Where both transformers are there the first wins. `weights convert` makes the two files of `face_encoder` from the
+authors' `.pt` and `transform.pkl`. The number of layers and of injections is read from the keys. Networks of other
+widths than the released one say so in a `fantasyid` section of `transformer/config.json` (`tower`, `conditioner`,
+`injection`, `mesh`: fields of the config classes of those names).
 """
 
 import re

@@ -181,7 +181,7 @@ class _Plain:
 def _check_memo(data: bytes) -> None:
     """Refuses a memo index beyond the file's size, for which the reader would make a table that long."""
     for opcode, argument, _ in pickletools.genops(data):
-        if "PUT" in opcode.name and int(argument) > len(data):
+        if "PUT" in opcode.name and argument is not None and int(argument) > len(data):
             raise _Refused("a memo far larger than the file")
 
 

@@ -115,6 +115,8 @@ def test_learned_positions_are_for_one_size() -> None:
     [
         ((1, 7, 24), (3, 12, 8), (1, 3, 4, 12, 8), "7 text tokens; this model takes at most 6"),
         ((1, 6, 24), (3, 11, 8), (1, 3, 4, 11, 8), "height and width must be multiples of 2"),
+        ((1, 6, 24), (3, 0, 8), (1, 3, 4, 0, 8), "and none 0"),
+        ((1, 6, 24), (0, 12, 8), (1, 0, 4, 12, 8), "and none 0"),
         ((1, 6, 24), (3, 12, 8), None, "needs image latents of 4 channels"),
         ((1, 6, 24), (3, 12, 8), (1, 3, 3, 12, 8), r"expected \(3, 4, 12, 8\)"),
         ((1, 6, 24), (3, 12, 8), (1, 2, 4, 12, 8), r"expected \(3, 4, 12, 8\)"),
@@ -125,11 +127,26 @@ def test_embed_refuses(text: tuple, size: tuple, image: tuple | None, message: s
         DiT(DIT).embed(torch.zeros(text), *size, None if image is None else torch.zeros(image))
 
 
-def test_id_kv_of_another_model_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("latents", "id_kv", "message"),
+    [
+        ((1, 3, 4, 12, 8), (2, 2, 1, 16, 5, 128), "takes \\[3, 2, 1 or 1, 16, K, 128\\]"),
+        ((1, 3, 4, 12, 8), (3, 2, 1, 32, 5, 64), "takes \\[3, 2, 1 or 1, 16, K, 128\\]"),
+        ((1, 3, 4, 12, 8), (3, 2, 2, 16, 5, 128), "takes \\[3, 2, 1 or 1, 16, K, 128\\]"),
+        ((1, 3, 4, 8, 12), None, "embedded for \\(3, 4, 12, 8\\)"),
+        ((1, 1, 4, 36, 8), None, "embedded for \\(3, 4, 12, 8\\)"),
+        ((1, 3, 8, 12, 8), None, "embedded for \\(3, 4, 12, 8\\)"),
+        ((3, 3, 4, 12, 8), None, "3 latents; embedded for 2"),
+    ],
+)
+def test_forward_refuses(latents: tuple[int, ...], id_kv: tuple[int, ...] | None, message: str) -> None:
+    """Latents that were not embedded, and keys and values of another model, would be scrambled silently."""
     dit = DiT(DIT)
-    embedded = dit.embed(torch.zeros(1, 6, 24), 3, 12, 8, torch.zeros(1, 3, 4, 12, 8))
-    with pytest.raises(ValueError, match="id_kv for 2 injections; this model has 3"):
-        dit(torch.zeros(1, 3, 4, 12, 8), torch.tensor([1]), embedded, torch.zeros(2, 2, 1, 16, 5, 128))
+    batch = 2 if latents[0] == 3 else 1
+    embedded = dit.embed(torch.zeros(batch, 6, 24), 3, 12, 8, torch.zeros(batch, 3, 4, 12, 8))
+    face = None if id_kv is None else torch.zeros(id_kv)
+    with pytest.raises(ValueError, match=message):
+        dit(torch.zeros(latents), torch.ones(latents[0]), embedded, face)
 
 
 @pytest.mark.parametrize(("layers", "interval", "after"), [(4, 1, [0, 1, 2, 3]), (4, 2, [0, 2]), (5, 2, [0, 2, 4])])

@@ -158,6 +158,56 @@ def test_open_mesh_with_two_parts() -> None:
     build_hierarchy(vertices, triangles, config).check(config)
 
 
+def flat_grid(side: int) -> tuple[Tensor, Tensor]:
+    """An open, flat sheet: picked vertices fall on lines."""
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    points = torch.stack([columns, rows, torch.zeros_like(rows)], dim=-1).reshape(-1, 3).double()
+    corner = (rows * side + columns)[:-1, :-1].reshape(-1)
+    lower = torch.stack([corner, corner + 1, corner + side], dim=1)
+    upper = torch.stack([corner + 1, corner + side + 1, corner + side], dim=1)
+    return points, torch.cat([lower, upper])
+
+
+def hemisphere() -> tuple[Tensor, Tensor]:
+    points, faces = sphere(1500)
+    used, index = torch.unique(faces[(points[faces][:, :, 2] > 0).all(1)], return_inverse=True)
+    return points[used], index
+
+
+def ten_parts() -> tuple[Tensor, Tensor]:
+    points, faces = sphere(12)
+    vertices = torch.cat([points + 3 * i for i in range(10)])
+    return vertices, torch.cat([faces + 12 * i for i in range(10)])
+
+
+ODD_MESHES = {
+    "flat 20x20": (flat_grid(20), (200, 100)),
+    "flat 30x30": (flat_grid(30), (450, 225)),
+    "flat 30x30, far down": (flat_grid(30), (200, 12)),
+    "hemisphere": (hemisphere(), (100, 12)),
+    "ten parts": (ten_parts(), (60, 40)),
+}
+
+
+@pytest.mark.parametrize("name", ODD_MESHES)
+def test_odd_meshes(name: str) -> None:
+    """Flat, open and many-part meshes: exact counts, barycentric weights, and a file that the loader takes."""
+    (points, faces), coarser = ODD_MESHES[name]
+    config = MeshConfig(levels=(len(points), *coarser), spiral_length=5)
+    made = build_hierarchy(points, faces, config)
+    made.check(config)
+    made._check_tables()
+    for up in made.up:
+        assert (up.value >= 0).all()
+        torch.testing.assert_close(up.value.sum(1), torch.ones(len(up.value)))
+
+
+def test_faces_outside_are_refused() -> None:
+    points, faces = sphere(162)
+    with pytest.raises(ValueError, match="faces that point outside the 162 vertices"):
+        build_hierarchy(points, faces + 1, MESH)
+
+
 @pytest.mark.parametrize(
     ("levels", "message"),
     [

@@ -22,7 +22,7 @@ from fantasyid_engine.models.injection import LayerAware
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights.load import build_on_meta
 from tests.released_parts import Captures
-from tests.small import PAPER, hierarchy, randomise, sphere
+from tests.small import PAPER, RELEASED, hierarchy, randomise, sphere
 
 INJECTION = InjectionConfig(form="layer_aware", id_dim=3072)
 
@@ -232,6 +232,26 @@ class TestDepth:
         expected = read_depth(points[None], faces, at)
         torch.testing.assert_close(read_depth(7 * points[None] + 3, faces, at), expected)
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+    def test_edges_do_not_leak(self, dtype: torch.dtype) -> None:
+        """A place on the edge between two triangles is under both, whatever rounding says."""
+        generator = torch.Generator().manual_seed(0)
+        a, b, share = (torch.rand(500, *n, generator=generator, dtype=dtype) for n in ((2,), (2,), (1,)))
+        for left, right, part in zip(a, b, share, strict=True):
+            normal = torch.stack([left[1] - right[1], right[0] - left[0]])
+            place = left + part * (right - left)
+            flat = torch.stack([left, right, place + normal, place - normal, place])
+            points = torch.cat([flat, torch.tensor([[1.0]] * 4 + [[0.0]], dtype=dtype)], dim=1)
+            depth = read_depth(points[None], torch.tensor([[0, 1, 2], [1, 0, 3]]), torch.tensor([4]))
+            assert depth.item() == pytest.approx(0, abs=1e-4)
+
+    @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e3])
+    def test_any_scale(self, scale: float) -> None:
+        points, faces = sphere(362)
+        at = torch.arange(362)
+        expected = read_depth(points[None], faces, at)
+        torch.testing.assert_close(read_depth(scale * points[None], faces, at), expected, rtol=0, atol=1e-6)
+
     def test_gradient_of_depth(self) -> None:
         points, faces = sphere(42)
         at = torch.arange(0, 42, 3)
@@ -253,6 +273,62 @@ class TestDepth:
         assert code.shape == (400, 16)
         assert distance.min() > 0.1
         assert code.abs().max() <= 1
+
+
+def test_networks_of_one_hierarchy_share_no_weights() -> None:
+    """The template is a weight: loading another into one network changes neither the hierarchy nor other networks."""
+    tables = hierarchy()
+    one, other = Network(PAPER, tables), Network(PAPER, tables)
+    before = tables.template.clone()
+    one.conditioner.vertex_net.template.add_(1)
+    assert torch.equal(tables.template, before)
+    assert torch.equal(other.conditioner.vertex_net.template, before)
+
+
+@pytest.mark.parametrize("config", [PAPER, RELEASED], ids=["paper", "released"])
+@pytest.mark.parametrize("shape", [(1, 163, 3), (1, 100, 3), (1, 1, 3), (1, 162, 4), (3, 162, 3), (162, 3)])
+def test_vertices_of_another_mesh_are_refused(config: NetworkConfig, shape: tuple[int, ...]) -> None:
+    net = Network(config, hierarchy())
+    with pytest.raises(ValueError, match=r"vertices of shape \(.+\); expected \[B or 1, 162, 3\]"):
+        net.conditioner(torch.zeros(2, 65, 32), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("config", [PAPER, RELEASED], ids=["paper", "released"])
+@torch.inference_mode()
+def test_vertex_net_is_float32_under_autocast(config: NetworkConfig) -> None:
+    net = Network(config, hierarchy())
+    randomise(net)
+    seen: list[Tensor] = []
+    net.conditioner.vertex_net.register_forward_hook(lambda module, args, output: seen.append(output))
+    features, vertices, *_ = inputs()
+    face = net.conditioner.abstractor(features[:, 1:])
+    plain = net.conditioner._vertex_features(face, vertices)
+    with torch.autocast("cpu", torch.bfloat16):
+        net.conditioner._vertex_features(face, vertices)
+    assert torch.equal(seen[1], plain)
+
+
+@torch.inference_mode()
+def test_small_released_form() -> None:
+    """At small widths: token count, guidance batch 2 on identity batch 1, z matters and x and y do not."""
+    net = Network(RELEASED, hierarchy())
+    randomise(net)
+    features, vertices, _, text = inputs()
+    assert net.conditioner.id_tokens(features, vertices).shape == (1, RELEASED.num_id_tokens, 32)
+    id_kv = net.conditioner(features, vertices)
+    for axis, matters in ((0, False), (1, False), (2, True)):
+        moved = vertices.clone()
+        moved[..., axis] += 0.01 * torch.randn(162, generator=torch.Generator().manual_seed(axis))
+        assert torch.equal(net.conditioner(features, moved), id_kv) != matters
+
+    generator = torch.Generator().manual_seed(7)
+    latents, image = (torch.randn(1, 3, 4, 12, 8, generator=generator) for _ in range(2))
+    both = net.dit.embed(torch.cat([text.flip(2), text]), 3, 12, 8, image)
+    guided = net.dit(latents.expand(2, -1, -1, -1, -1), torch.tensor([9, 9]), both, id_kv)
+    alone = net.dit(latents, torch.tensor([9]), net.dit.embed(text, 3, 12, 8, image), id_kv)
+    torch.testing.assert_close(guided[1:], alone)
+    assert not torch.allclose(guided[:1], alone)
+    assert not torch.allclose(net.dit(latents, torch.tensor([9]), net.dit.embed(text, 3, 12, 8, image)), alone)
 
 
 def test_abstractor_keeps_places() -> None:

@@ -42,6 +42,24 @@ def test_matches_the_authors_pipeline(golden_network: Network) -> None:
     assert next(draws, None) is None
 
 
+@pytest.mark.parametrize("guidance", [False, True])
+def test_history_is_float32_in_a_bfloat16_model(guidance: bool) -> None:
+    histories = []
+
+    class Watched(DPMSolver):
+        def advance(self, x: Tensor, prediction: Tensor, step: Step, history: Tensor | None):
+            histories.append(history)
+            return super().advance(x, prediction, step, history)
+
+    def predict(x: Tensor, t: int) -> Tensor:
+        return x
+
+    x = torch.randn(1, 1, 4, 2, 2, dtype=torch.bfloat16)
+    done = denoise(guided(predict, 2.0) if guidance else predict, Watched(ScheduleConfig(), 4, torch.randn_like), x)
+    assert done.dtype == torch.bfloat16
+    assert [history.dtype for history in histories[1:]] == [torch.float32] * 3
+
+
 class Cancelled(Exception):
     pass
 
