@@ -89,21 +89,16 @@ def rotary_factors(grid: tuple[int, int, int], base: tuple[int, int], head_dim: 
 
 def rotary_tables(grid: tuple[int, int, int], base: tuple[int, int], head_dim: int) -> tuple[Tensor, Tensor]:
     """cos, sin [N, head_dim] float32 of all video tokens in the order (frame, row, column); see `rotary_factors`."""
-    frames, rows, columns = grid
     factors = rotary_factors(grid, base, head_dim)
+    cos, sin = (torch.cat(over_grid(*axes), dim=-1).flatten(0, 2) for axes in zip(*factors, strict=True))
+    return cos, sin
 
-    def joint(part: int) -> Tensor:
-        time, row, column = (factor[part] for factor in factors)
-        return torch.cat(
-            [
-                time[:, None, None].expand(-1, rows, columns, -1),
-                row[None, :, None].expand(frames, -1, columns, -1),
-                column[None, None, :].expand(frames, rows, -1, -1),
-            ],
-            dim=-1,
-        ).reshape(frames * rows * columns, head_dim)
 
-    return joint(0), joint(1)
+def over_grid(time_FC: Tensor, row_HC: Tensor, column_WC: Tensor) -> list[Tensor]:
+    """Tables of three axes, each spread over the token grid: three tensors [frames, rows, columns, C of that axis]."""
+    sizes = len(time_FC), len(row_HC), len(column_WC)
+    axes = time_FC[:, None, None], row_HC[None, :, None], column_WC[None, None]
+    return [axis.expand(*sizes, -1) for axis in axes]
 
 
 def apply_rotary(x_BHND: Tensor, cos_ND: Tensor, sin_ND: Tensor) -> Tensor:
@@ -122,20 +117,12 @@ def sincos_positions(grid: tuple[int, int, int], dim: int, spatial_scale: float,
         angles = torch.outer((torch.arange(length, dtype=torch.float32) / scale).double(), omega)
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
-    time = axis(frames, temporal_scale, dim // 4)
-    row, column = axis(rows, spatial_scale, dim * 3 // 8), axis(columns, spatial_scale, dim * 3 // 8)
-    return (
-        torch.cat(
-            [
-                time[:, None, None].expand(-1, rows, columns, -1),
-                column[None, None, :].expand(frames, rows, -1, -1),
-                row[None, :, None].expand(frames, -1, columns, -1),
-            ],
-            dim=-1,
-        )
-        .reshape(frames * rows * columns, dim)
-        .float()
+    time, row, column = over_grid(
+        axis(frames, temporal_scale, dim // 4),
+        axis(rows, spatial_scale, dim * 3 // 8),
+        axis(columns, spatial_scale, dim * 3 // 8),
     )
+    return torch.cat([time, column, row], dim=-1).flatten(0, 2).float()
 
 
 class PatchEmbed(nn.Module):
@@ -178,6 +165,7 @@ class PatchEmbed(nn.Module):
         elif not config.use_rotary_positional_embeddings:
             scales = config.spatial_interpolation_scale, config.temporal_interpolation_scale
             video_BND = video_BND + sincos_positions(grid, config.dim, *scales).to(weight)
+
         cos = sin = None
         if config.use_rotary_positional_embeddings:
             tables = rotary_tables(grid, config.rotary_base_grid, config.attention_head_dim)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from fantasyid_engine.config.schema import NetworkConfig, ReleasedConditionerConfig
-from fantasyid_engine.models.conditioner import Conditioner, PaperConditioner, ReleasedConditioner
+from fantasyid_engine.config.schema import NetworkConfig
+from fantasyid_engine.models.conditioner import Conditioner
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.models.eva_clip import Tower
 from fantasyid_engine.models.mesh import MeshHierarchy
@@ -15,10 +15,6 @@ FLOAT32_PREFIXES = ("conditioner.vertex_net.",)
 
 class Network(nn.Module):
     """The three networks side by side, in one state dict. They are called on their own: see each one's `forward`."""
-
-    tower: Tower
-    conditioner: Conditioner
-    dit: DiT
 
     def __init__(self, config: NetworkConfig, hierarchy: MeshHierarchy) -> None:
         """Random weights on the current default device.
@@ -33,10 +29,7 @@ class Network(nn.Module):
         count = config.dit.num_injections
         self.config = config
         self.tower = Tower(config.tower)
-        if isinstance(config.conditioner, ReleasedConditionerConfig):
-            self.conditioner = ReleasedConditioner(config.conditioner, injection, count, hierarchy)
-        else:
-            self.conditioner = PaperConditioner(config.conditioner, injection, count, hierarchy)
+        self.conditioner = Conditioner(config.conditioner, injection, count, hierarchy)
         self.dit = DiT(config.dit)
 
     def id_kv(self, image_B3HW: Tensor, vertices_BV3: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from fantasyid_engine.config.schema import (
     NetworkConfig,
     PaperConditionerConfig,
 )
-from fantasyid_engine.models.conditioner import PaperConditioner
+from fantasyid_engine.models.conditioner import Conditioner
 from fantasyid_engine.models.depth import depth_code, read_depth
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.models.face_abstractor import FaceAbstractor
@@ -33,7 +33,7 @@ def test_stages_have_the_papers_shapes() -> None:
     config = PaperConditionerConfig()
     mesh = NetworkConfig().mesh
     tables = hierarchy(mesh)
-    conditioner = PaperConditioner(config, INJECTION, 2, tables)
+    conditioner = Conditioner(config, INJECTION, 2, tables)
     net = conditioner.vertex_net
     assert len(net.fusion) == 6
     assert len(conditioner.resconv.blocks) == 4
@@ -289,7 +289,7 @@ def test_networks_of_one_hierarchy_share_no_weights() -> None:
 @pytest.mark.parametrize("shape", [(1, 163, 3), (1, 100, 3), (1, 1, 3), (1, 162, 4), (3, 162, 3), (162, 3)])
 def test_vertices_of_another_mesh_are_refused(config: NetworkConfig, shape: tuple[int, ...]) -> None:
     net = Network(config, hierarchy())
-    with pytest.raises(ValueError, match=r"vertices of shape \(.+\); expected \[B or 1, 162, 3\]"):
+    with pytest.raises(ValueError, match=r"vertices of shape \(.+\); expected \[2 or 1, 162, 3\]"):
         net.conditioner(torch.zeros(2, 65, 32), torch.zeros(shape))
 
 
@@ -302,9 +302,9 @@ def test_vertex_net_is_float32_under_autocast(config: NetworkConfig) -> None:
     net.conditioner.vertex_net.register_forward_hook(lambda module, args, output: seen.append(output))
     features, vertices, *_ = inputs()
     face = net.conditioner.abstractor(features[:, 1:])
-    plain = net.conditioner._vertex_features(face, vertices)
+    plain = net.conditioner.vertex_features(face, vertices)
     with torch.autocast("cpu", torch.bfloat16):
-        net.conditioner._vertex_features(face, vertices)
+        net.conditioner.vertex_features(face, vertices)
     assert torch.equal(seen[1], plain)
 
 

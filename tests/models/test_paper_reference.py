@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from fantasyid_engine.models import conditioner, injection
+from fantasyid_engine.models import injection, vertex_net
 from fantasyid_engine.models.fusion import FusionTransformer
 from fantasyid_engine.models.injection import Injections, LayerAware, LayerAwareLayer
 from fantasyid_engine.models.network import Network
@@ -185,7 +185,7 @@ def test_matches_the_reference(form: str) -> None:
 
 
 def depth_left_out(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(conditioner, "depth_code", lambda depth, dim, octaves: depth.new_zeros(*depth.shape, dim))
+    patch.setattr(vertex_net, "depth_code", lambda depth, dim, octaves: depth.new_zeros(*depth.shape, dim))
 
 
 def own_depth(patch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def own_depth(patch: pytest.MonkeyPatch) -> None:
         z = vertices[..., 2]
         return (z.amax(1, keepdim=True) - z[:, at]) / (z.amax(1, keepdim=True) - z.amin(1, keepdim=True))
 
-    patch.setattr(conditioner, "read_depth", read)
+    patch.setattr(vertex_net, "read_depth", read)
 
 
 def layer_aware(split_in: str, split_out: str) -> Callable[[pytest.MonkeyPatch], None]:

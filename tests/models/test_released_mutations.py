@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fantasyid_engine.models import conditioner
+from fantasyid_engine.models import vertex_net
 from fantasyid_engine.models.face_abstractor import ConvNorm
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.models.spiral_net import SpiralConv
@@ -75,8 +75,8 @@ def spirals_rotated(patch: pytest.MonkeyPatch, network: Network) -> None:
 
 
 def raw_z(patch: pytest.MonkeyPatch, network: Network) -> None:
-    right = conditioner.released_depth_code
-    patch.setattr(conditioner, "released_depth_code", lambda z, dim: right(2 * z - 1, dim))
+    right = vertex_net.released_depth_code
+    patch.setattr(vertex_net, "released_depth_code", lambda z, dim: right(2 * z - 1, dim))
 
 
 def conv_norms(n: Network) -> list[nn.Module]:
