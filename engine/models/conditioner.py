@@ -9,6 +9,8 @@ B batch, M tower tokens (CLS first), C tower width, V vertices, K identity token
 Source: PAPER sections 3.2 to 3.4; github.com/Fantasy-AMAP/fantasy-id @ c429092, models/transformer_id.py.
 """
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -70,5 +72,6 @@ class Conditioner(nn.Module):
     def vertex_features(self, face_BTC: Tensor, vertices_BV3: Tensor) -> Tensor:
         """The float32 island: vertex net on float32 inputs, also under autocast; result in the face tokens' dtype."""
         vertices_BV3 = vertices_BV3.float().expand(face_BTC.shape[0], -1, -1)
-        with torch.autocast(face_BTC.device.type, enabled=False):
+        device = face_BTC.device.type
+        with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
             return self.vertex_net(face_BTC.float(), vertices_BV3).to(face_BTC.dtype)
