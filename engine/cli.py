@@ -51,9 +51,9 @@ def convert_command(
     ],
     target: Annotated[Path, typer.Argument(metavar="DST", help="The .safetensors file, or the new folder, to make.")],
 ) -> None:
-    """Turn pickled weights into safetensors, without running anything of theirs.
+    """Turn pickled weights into safetensors.
 
-    A folder in the authors' layout becomes a folder of the same layout that the engine loads, with a SHA-256 manifest.
+    Nothing in a pickle ever runs. A folder in the authors' layout becomes a folder of the same layout that the engine loads, with a SHA-256 manifest.
 
     Example: fantasyid-engine weights convert transform.pkl model/face_encoder/mesh.safetensors
     """
@@ -68,7 +68,9 @@ def inspect_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A model folder, in the authors' layout or our own.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what a model folder holds: modules, parameters, dtypes, the live share, hashes.
+    """Show what a model folder holds.
+
+    Modules with parameters, live share and dtypes; files with SHA-256, compared with the folder's manifest.
 
     Example: fantasyid-engine weights inspect models/fantasyid-5b
     """

@@ -46,18 +46,14 @@ def model_files(folder: Path) -> ModelFiles:
     transformer = next((folder / name for name in ("transformer_ema", "transformer") if (folder / name).is_dir()), None)
     if transformer is None:
         raise WeightsError(f"{folder} has neither transformer_ema/ nor transformer/")
+    dit, tower = component_files(transformer), component_files(folder / "face_encoder", TOWER_STEM)
     mesh = folder / "face_encoder" / "mesh.safetensors"
     if not mesh.is_file():
         raise WeightsError(
             f"{mesh} is missing; make it from the authors' assets/transform.pkl: "
             f"fantasyid-engine weights convert transform.pkl {mesh}"
         )
-    return ModelFiles(
-        config=transformer / "config.json",
-        dit=component_files(transformer),
-        tower=component_files(folder / "face_encoder", TOWER_STEM),
-        mesh=mesh,
-    )
+    return ModelFiles(config=transformer / "config.json", dit=dit, tower=tower, mesh=mesh)
 
 
 def read_config(path: Path, entries: list[Entry]) -> NetworkConfig:

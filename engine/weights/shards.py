@@ -77,8 +77,8 @@ def component_files(folder: Path, stem: str | None = None) -> list[Path]:
         pickles = [p.name for p in sorted(folder.glob("*")) if p.suffix in PICKLES]
         if pickles:
             raise WeightsError(
-                f"{folder} holds {some_of(pickles)} and no safetensors; convert it first: "
-                f"fantasyid-engine weights convert SRC DST"
+                f"{folder} holds {some_of(pickles)} and no safetensors; convert the model folder first: "
+                "fantasyid-engine weights convert FOLDER NEW_FOLDER"
             )
         raise WeightsError(f"no weights in {folder}: expected {stem or '*'}.safetensors")
     missing = [p.name for p in files if not p.is_file()]

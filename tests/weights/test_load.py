@@ -254,7 +254,7 @@ def test_bad_index(released: Path, index: str) -> None:
 def test_only_pickles_are_there(released: Path) -> None:
     (released / TRANSFORMER).rename(released / "transformer" / "diffusion_pytorch_model.bin")
     message = refused(released)
-    assert "diffusion_pytorch_model.bin and no safetensors; convert it first: " in message
+    assert "diffusion_pytorch_model.bin and no safetensors; convert the model folder first: " in message
 
 
 @pytest.mark.parametrize(
