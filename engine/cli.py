@@ -53,7 +53,8 @@ def convert_command(
 ) -> None:
     """Turn pickled weights into safetensors.
 
-    Nothing in a pickle ever runs. A folder in the authors' layout becomes a folder of the same layout that the engine loads, with a SHA-256 manifest.
+    Nothing in a pickle ever runs.
+    A folder in the authors' layout becomes a folder of the same layout that the engine loads, with a SHA-256 manifest.
 
     Example: fantasyid-engine weights convert transform.pkl model/face_encoder/mesh.safetensors
     """

@@ -41,11 +41,12 @@ def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
 
 def _load(path: Path) -> Any:
     try:
-        if zipfile.is_zipfile(path):
+        archived = zipfile.is_zipfile(path)
+        if archived:
             with zipfile.ZipFile(path) as archive:
                 if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                     raise WeightsError(f"{path} is refused: torch does not compress its archives")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=archived)
     except WeightsError:
         raise
     except OSError as error:
