@@ -7,12 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from fantasyid_engine.config.presets import NETWORKS
 from fantasyid_engine.config.schema import (
     AbstractorConfig,
-    DiTConfig,
-    InjectionConfig,
     NetworkConfig,
-    PaperConditionerConfig,
 )
 from fantasyid_engine.models.conditioner import Conditioner
 from fantasyid_engine.models.depth import depth_code, read_depth
@@ -24,16 +22,14 @@ from fantasyid_engine.weights.load import build_on_meta
 from tests.released_parts import Captures
 from tests.small import PAPER, RELEASED, hierarchy, randomise, sphere
 
-INJECTION = InjectionConfig(form="layer_aware", id_dim=3072)
-
 
 @torch.inference_mode()
 def test_stages_have_the_papers_shapes() -> None:
     """Section 3 at its numbers: N 5023, N' 314, factor 4, C 1024, C' 128, six fusion layers, four ResConv1D blocks."""
-    config = PaperConditionerConfig()
-    mesh = NetworkConfig().mesh
-    tables = hierarchy(mesh)
-    conditioner = Conditioner(config, INJECTION, 2, tables)
+    config = NETWORKS["fantasyid-5b-paper"]
+    assert config.dit.injection is not None
+    tables = hierarchy(config.mesh)
+    conditioner = Conditioner(config.conditioner, config.dit.injection, 2, tables)
     net = conditioner.vertex_net
     assert len(net.fusion) == 6
     assert len(conditioner.resconv.blocks) == 4
@@ -63,10 +59,7 @@ def test_stages_have_the_papers_shapes() -> None:
 
 def test_parameters_at_5b() -> None:
     """The whole network on the meta device: no memory, and every injection has its own F_l."""
-    config = NetworkConfig(
-        conditioner=PaperConditionerConfig(),
-        dit=DiTConfig(in_channels=16, use_learned_positional_embeddings=False, injection=INJECTION),
-    )
+    config = NETWORKS["fantasyid-5b-paper"]
     network = build_on_meta(config, hierarchy(config.mesh), Path("x"))
     assert config.num_id_tokens == 314
     layers = [m for m in network.dit.modules() if isinstance(m, LayerAware)]
