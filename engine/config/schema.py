@@ -81,14 +81,31 @@ class DiTConfig:
             *("sample_frames", "temporal_compression_ratio"),
         )
         holds(self, "attention_head_dim", self.attention_head_dim % 16 == 0, "a multiple of 16 (rotary: 1/4, 3/8, 3/8)")
-        holds(self, "in_channels", self.in_channels >= self.out_channels, f"at least {self.out_channels=}")
-        holds(self, "sample_width", self.sample_width % self.patch_size == 0, f"a multiple of {self.patch_size=}")
-        holds(self, "sample_height", self.sample_height % self.patch_size == 0, f"a multiple of {self.patch_size=}")
+        holds(
+            self, "in_channels", self.in_channels >= self.out_channels, f"at least out_channels ({self.out_channels})"
+        )
+        holds(
+            self,
+            "sample_width",
+            self.sample_width % self.patch_size == 0,
+            f"a multiple of patch_size ({self.patch_size})",
+        )
+        holds(
+            self,
+            "sample_height",
+            self.sample_height % self.patch_size == 0,
+            f"a multiple of patch_size ({self.patch_size})",
+        )
         all_positive(self, "rotary_base_grid")
         for scale in ("spatial_interpolation_scale", "temporal_interpolation_scale"):
             holds(self, scale, getattr(self, scale) > 0, "above 0")
         frames_left = (self.sample_frames - 1) % self.temporal_compression_ratio
-        holds(self, "sample_frames", frames_left == 0, f"1 more than a multiple of {self.temporal_compression_ratio=}")
+        holds(
+            self,
+            "sample_frames",
+            frames_left == 0,
+            f"1 more than a multiple of temporal_compression_ratio ({self.temporal_compression_ratio})",
+        )
 
     @property
     def dim(self) -> int:
@@ -132,8 +149,10 @@ class TowerConfig:
     def __post_init__(self) -> None:
         positive(self, "num_layers", most=MOST_LAYERS)
         positive(self, "image_size", "patch_size", "width", "num_heads", "mlp_dim", "rope_grid")
-        holds(self, "image_size", self.image_size % self.patch_size == 0, f"a multiple of {self.patch_size=}")
-        holds(self, "width", self.width % (4 * self.num_heads) == 0, f"a multiple of 4 x {self.num_heads=}")
+        holds(
+            self, "image_size", self.image_size % self.patch_size == 0, f"a multiple of patch_size ({self.patch_size})"
+        )
+        holds(self, "width", self.width % (4 * self.num_heads) == 0, f"a multiple of 4 x num_heads ({self.num_heads})")
 
     @property
     def grid(self) -> int:
@@ -145,8 +164,8 @@ class TowerConfig:
 class AbstractorConfig:
     """The face abstractor: C-Abstractor (Honeybee) over the tower's patch tokens.
 
-    `grid` x `grid` tokens of `in_dim` become `grid / pool` squared tokens of `in_dim`. `mapping` and `output_dim` add
-    what only the released form has: three linear layers before, a feed-forward and a projection after.
+    `grid` x `grid` tokens of `in_dim` become `grid / pool` squared tokens of `in_dim`, by `depth` bottlenecks of width
+    `hidden_dim` before the pooling and as many after. The release adds two position tables, not one.
     """
 
     in_dim: int = 1024
@@ -160,7 +179,7 @@ class AbstractorConfig:
     def __post_init__(self) -> None:
         positive(self, "depth", "num_position_tables", most=MOST_LAYERS)
         positive(self, "in_dim", "grid", "pool", "hidden_dim")
-        holds(self, "grid", self.grid % self.pool == 0, f"a multiple of {self.pool=}")
+        holds(self, "grid", self.grid % self.pool == 0, f"a multiple of pool ({self.pool})")
         holds(self, "in_dim", self.in_dim % 4 == 0, "a multiple of 4 (squeeze-excite takes a quarter)")
         holds(self, "hidden_dim", self.hidden_dim % 4 == 0, "a multiple of 4 (squeeze-excite takes a quarter)")
 
@@ -183,7 +202,7 @@ class FusionConfig:
     def __post_init__(self) -> None:
         positive(self, "num_layers", most=MOST_LAYERS)
         positive(self, "dim", "num_heads", "mlp_dim")
-        holds(self, "dim", self.dim % self.num_heads == 0, f"a multiple of {self.num_heads=}")
+        holds(self, "dim", self.dim % self.num_heads == 0, f"a multiple of num_heads ({self.num_heads})")
 
 
 @config
@@ -202,7 +221,9 @@ class ResConvConfig:
             all_positive(self, name)
         holds(self, "kernels", len(self.kernels) == len(self.channels), f"{len(self.channels)} long, like channels")
         holds(self, "strides", len(self.strides) == len(self.channels), f"{len(self.channels)} long, like channels")
-        holds(self, "channels", all(c % self.groups == 0 for c in self.channels), f"multiples of {self.groups=}")
+        holds(
+            self, "channels", all(c % self.groups == 0 for c in self.channels), f"multiples of groups ({self.groups})"
+        )
         holds(self, "kernels", all(k % 2 == 1 for k in self.kernels), "odd")
 
     def output_length(self, length: int) -> int:
@@ -227,7 +248,7 @@ class ReleasedConditionerConfig:
             self,
             "reducer",
             self.id_dim == self.fusion.dim * halvings and halvings & (halvings - 1) == 0 and halvings > 0,
-            f"such that its last width ({self.id_dim}) is a power of two times {self.fusion.dim=}",
+            f"such that its last width ({self.id_dim}) is a power of two times fusion.dim ({self.fusion.dim})",
         )
 
     @property
