@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from huggingface_hub import save_torch_state_dict
+from safetensors.torch import load_file, save_file
 from scipy.spatial import ConvexHull
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ from fantasyid_engine.models.mesh_build import build_hierarchy
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights.released_keys import our_name
 
+TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
 MESH = MeshConfig(levels=(162, 42, 12), spiral_length=7)
 TOWER = TowerConfig(image_size=32, patch_size=4, width=32, num_layers=2, num_heads=2, mlp_dim=44, rope_grid=8)
 ABSTRACTOR = AbstractorConfig(in_dim=32, grid=8, hidden_dim=16)
@@ -177,3 +179,17 @@ def write_released_folder(network: Network, folder: Path) -> None:
     save_file(rest, folder / "transformer" / "diffusion_pytorch_model.safetensors")
     save_file(tower, folder / "face_encoder" / "EVA02_CLIP_L_336_psz14_s6B.safetensors")
     hierarchy(network.config.mesh).save(folder / "face_encoder" / "mesh.safetensors")
+
+
+def split_into_shards(folder: Path, index: bool) -> list[Path]:
+    """Splits the transformer into three shards, as the hub stores them."""
+    path = folder / TRANSFORMER
+    tensors = load_file(path)
+    path.unlink()
+    pattern = "diffusion_pytorch_model{suffix}.safetensors"
+    size = sum(t.nbytes for t in tensors.values()) // 3 + 20_000
+    save_torch_state_dict(tensors, path.parent, filename_pattern=pattern, max_shard_size=size)
+    if not index:
+        (path.parent / "diffusion_pytorch_model.safetensors.index.json").unlink()
+    (folder / "manifest.json").unlink(missing_ok=True)
+    return sorted(path.parent.glob("*.safetensors"))

@@ -235,7 +235,7 @@ class ResConvConfig:
 
 @config
 class ReleasedConditionerConfig:
-    """The conditioner of the released form (RELEASED_NETWORK section 4)."""
+    """The conditioner of the released form: abstractor, fusion with a spiral decoder, vertex reducer."""
 
     form: Literal["released"] = "released"
     abstractor: AbstractorConfig = field(default_factory=AbstractorConfig)
@@ -259,7 +259,7 @@ class ReleasedConditionerConfig:
 
 @config
 class PaperConditionerConfig:
-    """The conditioner of the paper's form (PAPER sections 3.2 to 3.4).
+    """The conditioner of the paper's form (FantasyID (Zhang et al. 2025) sections 3.2 to 3.4).
 
     `fusion.dim` is the paper's C'; the last width of `resconv` is the width of V_F (the DiT's, in the paper).
     `depth_octaves` sets the range of
@@ -325,7 +325,7 @@ class NetworkConfig:
 
     @property
     def form(self) -> Literal["released", "paper"]:
-        """Which of the two networks of DESIGN section 3 this is."""
+        """`released`, as the authors published it, or `paper`, as their paper describes it."""
         return self.conditioner.form
 
     @property

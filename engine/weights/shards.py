@@ -117,7 +117,7 @@ def read_entries(files: list[Path]) -> list[Entry]:
     entries: dict[str, Entry] = {}
     for path in files:
         with open_file(path) as file:
-            for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
+            for key in list(file.keys()):
                 part = file.get_slice(key)
                 if key in entries:
                     raise WeightsError(f"{key} is in both {entries[key].path} and {path}: remove one of the two")

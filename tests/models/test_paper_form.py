@@ -85,7 +85,10 @@ def network(form: str = "layer_aware", seed: int = 0) -> Network:
 def inputs(batch: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Tower features, vertices, latents, text."""
     generator = torch.Generator().manual_seed(3)
-    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
     vertices = 0.1 * sphere(162)[0].float()[None] + 0.003 * draw(1, 162, 3)
     return draw(1, 65, 32), vertices, draw(batch, 3, 4, 12, 8), draw(1, 6, 24)
 

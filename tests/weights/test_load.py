@@ -1,8 +1,6 @@
 """The loader: both layouts, every key accounted for, and one line for everything that can be wrong with a file."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +14,7 @@ from fantasyid_engine.errors import ConfigError, WeightsError
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights.folder import load_network, save_network
 from fantasyid_engine.weights.manifest import write_manifest
-from tests.small import PAPER, RELEASED, hierarchy, randomise, write_released_folder
-
-TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
+from tests.small import PAPER, RELEASED, TRANSFORMER, hierarchy, randomise, split_into_shards, write_released_folder
 
 
 def network(config: NetworkConfig) -> Network:
@@ -203,25 +199,9 @@ def test_file_of_another_size(released: Path) -> None:
     assert "bytes instead of" in refused(released)
 
 
-def shard(folder: Path, index: bool) -> list[Path]:
-    """Splits the transformer into three shards, as the hub stores them."""
-    from huggingface_hub import save_torch_state_dict
-
-    path = folder / TRANSFORMER
-    tensors = load_file(path)
-    path.unlink()
-    pattern = "diffusion_pytorch_model{suffix}.safetensors"
-    size = sum(t.nbytes for t in tensors.values()) // 3 + 20_000
-    save_torch_state_dict(tensors, path.parent, filename_pattern=pattern, max_shard_size=size)
-    if not index:
-        (path.parent / "diffusion_pytorch_model.safetensors.index.json").unlink()
-    (folder / "manifest.json").unlink(missing_ok=True)
-    return sorted(path.parent.glob("*.safetensors"))
-
-
 @pytest.mark.parametrize("index", [True, False], ids=["with index", "without index"])
 def test_shards(released: Path, index: bool) -> None:
-    shards = shard(released, index)
+    shards = split_into_shards(released, index)
     assert len(shards) == 3
     assert_same_network(load_network(released, dtype=torch.float32), network(RELEASED))
     shards[1].unlink()
@@ -312,7 +292,7 @@ def test_changed_config_is_found(paper: Path) -> None:
 
 
 def test_file_that_the_manifest_does_not_name(released: Path) -> None:
-    shard(released, index=True)
+    split_into_shards(released, index=True)
     write_manifest(released)
     rows = json.loads((released / "manifest.json").read_text())
     del rows["files"]["transformer/diffusion_pytorch_model-00002-of-00003.safetensors"]
@@ -369,46 +349,3 @@ def test_saving_over_a_folder_is_refused(paper: Path) -> None:
         save_network(network(PAPER), hierarchy(), paper)
     assert {path: path.read_bytes() for path in paper.iterdir()} == before
     assert not list(paper.parent.glob(".*"))
-
-
-PEAK = """
-import sys, torch
-from pathlib import Path
-from fantasyid_engine.weights.folder import describe, load_hierarchy, load_network, model_files
-from fantasyid_engine.weights.load import build_on_meta
-folder = Path(sys.argv[1])
-files = model_files(folder)
-config = describe(files)[0]
-build_on_meta(config, load_hierarchy(files.mesh, config.mesh), folder)
-def memory(name):
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status[name].split()[0]) * 1024
-before = memory("VmRSS")
-network = load_network(folder, dtype=getattr(torch, sys.argv[2]))
-peak = memory("VmHWM")
-size = sum(t.nbytes for t in network.state_dict().values())
-print(peak - before, size)
-"""
-
-
-@pytest.fixture(scope="module")
-def full_width(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two layers at the released widths, bfloat16, three shards; about 1.4 GB."""
-    folder = tmp_path_factory.mktemp("full") / "model"
-    config = NetworkConfig()
-    config = replace(config, dit=replace(config.dit, num_layers=2, sample_frames=9, sample_height=16, sample_width=16))
-    made = Network(config, hierarchy(config.mesh)).bfloat16()
-    write_released_folder(made, folder)
-    shard(folder, index=True)
-    return folder
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_peak_memory_of_loading(full_width: Path, dtype: str) -> None:
-    """A sharded, full-width, two-layer checkpoint takes less than 1.2 times its size while it loads."""
-    command = [sys.executable, "-c", PEAK, str(full_width), dtype]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    peak, size = map(int, done.stdout.split())
-    assert size > 1e9
-    print(f"{dtype}: peak {peak / 2**20:.0f} MiB for {size / 2**20:.0f} MiB of weights: {peak / size:.3f}")
-    assert peak < 1.2 * size
