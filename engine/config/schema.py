@@ -259,7 +259,7 @@ class ReleasedConditionerConfig:
 
 @config
 class PaperConditionerConfig:
-    """The conditioner of the paper's form (FantasyID (Zhang et al. 2025) sections 3.2 to 3.4).
+    """The conditioner of the paper's form (FantasyID paper, sections 3.2 to 3.4).
 
     `fusion.dim` is the paper's C'; the last width of `resconv` is the width of V_F (the DiT's, in the paper).
     `depth_octaves` sets the range of

@@ -6,7 +6,7 @@
 The vertex nets run in float32 whatever the model's dtype.
 
 B batch, M tower tokens (CLS first), C tower width, V vertices, K identity tokens, I injections, d channels a head.
-Source: FantasyID (Zhang et al. 2025) sections 3.2 to 3.4; github.com/Fantasy-AMAP/fantasy-id @ c429092, models/transformer_id.py.
+Source: FantasyID paper, sections 3.2 to 3.4; github.com/Fantasy-AMAP/fantasy-id @ c429092, models/transformer_id.py.
 """
 
 from contextlib import nullcontext

@@ -8,7 +8,7 @@ The depth map is evaluated exactly where it is read: the depth of the front-most
 so it has no resolution, and gradients reach the vertices of that triangle. A vertex that nothing covers reads itself.
 
 B batch, V vertices, N' coarse vertices, F triangles, C width. The viewer looks along -z, as in FLAME and DECA.
-Source: FantasyID (Zhang et al. 2025) section 3.3 (the scale and frequencies are this engine's choice).
+Source: FantasyID paper, section 3.3 (the scale and frequencies are this engine's choice).
 """
 
 import math

@@ -8,7 +8,7 @@ What depends only on the request (text projection, image latents, positions, the
 
 B batch, F latent frames, C channels, H W latent height / width, N video tokens, L text tokens, D width,
 E time-embedding width, I injections, K identity tokens.
-Source: CogVideoX (Yang et al. 2024), diffusers' `CogVideoXTransformer3DModel`; FantasyID (Zhang et al. 2025) section 3.5.
+Source: CogVideoX (Yang et al. 2024), diffusers' `CogVideoXTransformer3DModel`; FantasyID paper, section 3.5.
 """
 
 import torch.nn.functional as F

@@ -3,7 +3,7 @@
     FusionTransformer   x += Attn(LN x);  x += MLP(LN x)                     pre-norm, no final norm
     ResConv1D           h = Mish(GN(conv_s(x)));  x = Mish(GN(conv_3(h))) + conv_s(x)   along the token axis
 
-B batch, T tokens, C channels. Source: FantasyID (Zhang et al. 2025) section 3.4; github.com/Fantasy-AMAP/fantasy-id @ c429092,
+B batch, T tokens, C channels. Source: FantasyID paper, section 3.4; github.com/Fantasy-AMAP/fantasy-id @ c429092,
 models/vertex_encode.py.
 """
 

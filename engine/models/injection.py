@@ -9,7 +9,7 @@ the layer starts as the identity. K and V depend on the face alone, so they are 
 (`KeyValue`), once a request, and come in as `id_kv`.
 
 B batch, N video tokens, D width, K identity tokens, I injections, d channels a head.
-Source: FantasyID (Zhang et al. 2025) section 3.5; github.com/Fantasy-AMAP/fantasy-id @ c429092, models/face_abstractor.py.
+Source: FantasyID paper, section 3.5; github.com/Fantasy-AMAP/fantasy-id @ c429092, models/face_abstractor.py.
 """
 
 import torch

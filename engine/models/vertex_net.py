@@ -4,7 +4,7 @@
     paper      fusion([spiral encoder((V_s - template) / sigma) + E_dep ; MLP(X_f)])[: N']       of the coarse ones
 
 B batch, T face tokens, C channels, V vertices, N' coarse vertices.
-Source: FantasyID (Zhang et al. 2025) sections 3.3 and 3.4; github.com/Fantasy-AMAP/fantasy-id @ c429092, models/vertex_encode.py.
+Source: FantasyID paper, sections 3.3 and 3.4; github.com/Fantasy-AMAP/fantasy-id @ c429092, models/vertex_encode.py.
 """
 
 import torch
