@@ -4,7 +4,7 @@
 
 namespace fantasyid {
 
-// What the native module was built from and how wide it may run; `doctor` and sidecars record it.
+// What the native module was built from and how wide it may run.
 struct BuildInfo {
     std::string version;   // of the package this module was built for
     std::string compiler;  // name and version

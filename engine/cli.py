@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fantasyid_engine import __version__
-from fantasyid_engine.errors import EngineError, one_line
+from fantasyid_engine.errors import EngineError, WriteError, one_line
 
 app = typer.Typer(
     help="One photo of a face and one prompt in, a video of that person out.",
@@ -85,21 +85,32 @@ def inspect_command(
     say(f"{report.form} form: {counts}")
     say(f"{'module':<28}{'tensors':>9}{'parameters':>16}{'live':>9}  dtype")
     for module in report.modules:
-        live = 1 - module.dead / max(1, module.parameters)
+        live = live_share(module.parameters, module.dead)
         dtypes = ", ".join(f"{dtype} x {count}" for dtype, count in module.dtypes.items())
-        say(f"{module.name:<28}{module.tensors:>9}{module.parameters:>16,}{live:>9.1%}  {dtypes}")
+        say(f"{module.name:<28}{module.tensors:>9}{module.parameters:>16,}{live:>9}  {dtypes}")
     total, dead = sum(m.parameters for m in report.modules), sum(m.dead for m in report.modules)
-    say(f"{'total':<28}{sum(m.tensors for m in report.modules):>9}{total:>16,}{1 - dead / max(1, total):>9.1%}")
+    say(f"{'total':<28}{sum(m.tensors for m in report.modules):>9}{total:>16,}{live_share(total, dead):>9}")
+    for dead_report in report.dead:
+        say(f"not loaded: {dead_report.tensors} tensors, {dead_report.parameters:,} parameters: {dead_report.reason}")
     for file in report.files:
         say(f"sha256 {file.sha256}  {file.size_bytes:>14,} bytes  {file.path}")
+
+
+def live_share(parameters: int, dead: int) -> str:
+    """Percent of the parameters that are loaded; 100.0% only where all are."""
+    return f"{1000 * (parameters - dead) // max(1, parameters) / 10}%"
 
 
 def main() -> None:
     """Entry point of `fantasyid-engine`."""
     # Leave through the context managers on the way, so that nothing half-written stays.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     try:
         app()
     except EngineError as error:
         sys.stderr.write(f"fantasyid-engine: {one_line(str(error))}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"fantasyid-engine: cannot write to standard output: {error.strerror or error}\n")
+        sys.exit(WriteError.exit_code)

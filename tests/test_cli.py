@@ -93,7 +93,9 @@ def test_convert_and_errors(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["weights", "inspect", "nowhere"], 78, "no model folder at nowhere"),
-        (["weights", "inspect", "."], 78, "has neither transformer_ema/ nor transformer/"),
+        (["weights", "inspect", "."], 78, ". is no model folder: it has neither transformer/ nor a config.json"),
+        (["weights", "inspect", "x.pt"], 78, "x.pt is a file; name its model folder"),
+        (["weights", "convert", "x.pt", "y.safetensors"], 73, "cannot write y.safetensors: it exists already"),
         (["weights", "convert", "nowhere.pt", "x.safetensors"], 78, "nothing to convert at nowhere.pt"),
         (
             ["weights", "convert", "x.pt", "x.pt/y.safetensors"],
@@ -108,11 +110,13 @@ def test_errors_are_one_line_with_their_exit_code(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"a": torch.ones(2)}, "x.pt")
+    Path("y.safetensors").write_bytes(b"mine")
     done = run(*arguments)
     assert done.returncode == code
     assert done.stderr.startswith("fantasyid-engine: ") and done.stderr.count("\n") == 1
     assert message in done.stderr
     assert done.stdout == ""
+    assert Path("y.safetensors").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("arguments", [["wieghts"], ["weights", "convert"], ["weights", "inspect", ".", "--x"]])

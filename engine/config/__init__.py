@@ -1,1 +1,1 @@
-"""Frozen configuration of the networks and solvers, and the presets that ship with the engine."""
+"""Frozen configuration of the networks, checked when it is made, and the named sizes."""

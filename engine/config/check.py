@@ -1,5 +1,6 @@
 """What a configuration class is, and one way to say that a value is wrong: field, value, and what is allowed."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, TypeVar, dataclass_transform
 
@@ -25,8 +26,22 @@ def positive(owner: Any, *names: str, most: int = 1_000_000) -> None:
 def all_positive(owner: Any, name: str, most: int = 1_000_000) -> None:
     """Raises ValueError unless field `name` is a tuple of integers from 1 to `most`, and not empty."""
     values = getattr(owner, name)
-    if not values or not all(type(value) is int and 1 <= value <= most for value in values):
-        raise ValueError(f"{type(owner).__name__}.{name} is {values!r}; it must be integers from 1 to {most}")
+    if (
+        not isinstance(values, tuple)
+        or not values
+        or not all(type(value) is int and 1 <= value <= most for value in values)
+    ):
+        raise ValueError(
+            f"{type(owner).__name__}.{name} is {values!r}; it must be a tuple of integers from 1 to {most}"
+        )
+
+
+def above_zero(owner: Any, *names: str) -> None:
+    """Raises ValueError for the first of `names` that is not a finite number above 0."""
+    for name in names:
+        value = getattr(owner, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ValueError(f"{type(owner).__name__}.{name} is {value!r}; it must be a finite number above 0")
 
 
 def one_of(owner: Any, name: str, allowed: tuple[Any, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fantasyid_engine.config.check import agree, all_positive, config, holds, one_of, positive
+from fantasyid_engine.config.check import above_zero, agree, all_positive, config, holds, one_of, positive
 
 MOST_LAYERS = 1000
 """A file that names more layers is wrong, and building them would take for ever."""
@@ -34,6 +34,7 @@ class InjectionConfig:
     def __post_init__(self) -> None:
         one_of(self, "form", ("released", "layer_aware", "shared"))
         positive(self, "num_heads", "head_dim", "id_dim", "interval")
+        above_zero(self, "norm_eps")
 
     @property
     def inner_dim(self) -> int:
@@ -97,8 +98,7 @@ class DiTConfig:
             f"a multiple of patch_size ({self.patch_size})",
         )
         all_positive(self, "rotary_base_grid")
-        for scale in ("spatial_interpolation_scale", "temporal_interpolation_scale"):
-            holds(self, scale, getattr(self, scale) > 0, "above 0")
+        above_zero(self, "spatial_interpolation_scale", "temporal_interpolation_scale", "norm_eps", "qk_norm_eps")
         frames_left = (self.sample_frames - 1) % self.temporal_compression_ratio
         holds(
             self,
@@ -149,6 +149,7 @@ class TowerConfig:
     def __post_init__(self) -> None:
         positive(self, "num_layers", most=MOST_LAYERS)
         positive(self, "image_size", "patch_size", "width", "num_heads", "mlp_dim", "rope_grid")
+        above_zero(self, "norm_eps")
         holds(
             self, "image_size", self.image_size % self.patch_size == 0, f"a multiple of patch_size ({self.patch_size})"
         )
@@ -179,6 +180,7 @@ class AbstractorConfig:
     def __post_init__(self) -> None:
         positive(self, "depth", "num_position_tables", most=MOST_LAYERS)
         positive(self, "in_dim", "grid", "pool", "hidden_dim")
+        above_zero(self, "norm_eps")
         holds(self, "grid", self.grid % self.pool == 0, f"a multiple of pool ({self.pool})")
         holds(self, "in_dim", self.in_dim % 4 == 0, "a multiple of 4 (squeeze-excite takes a quarter)")
         holds(self, "hidden_dim", self.hidden_dim % 4 == 0, "a multiple of 4 (squeeze-excite takes a quarter)")
@@ -202,6 +204,7 @@ class FusionConfig:
     def __post_init__(self) -> None:
         positive(self, "num_layers", most=MOST_LAYERS)
         positive(self, "dim", "num_heads", "mlp_dim")
+        above_zero(self, "norm_eps")
         holds(self, "dim", self.dim % self.num_heads == 0, f"a multiple of num_heads ({self.num_heads})")
 
 
@@ -217,6 +220,7 @@ class ResConvConfig:
 
     def __post_init__(self) -> None:
         positive(self, "groups")
+        above_zero(self, "norm_eps")
         for name in ("channels", "kernels", "strides"):
             all_positive(self, name)
         holds(self, "kernels", len(self.kernels) == len(self.channels), f"{len(self.channels)} long, like channels")
@@ -277,6 +281,7 @@ class PaperConditionerConfig:
     depth_octaves: float = 8.0
 
     def __post_init__(self) -> None:
+        above_zero(self, "depth_octaves")
         holds(self, "fusion", self.fusion.dim % 4 == 0, "of a width that is a multiple of 4 (sine and cosine)")
         holds(self, "resconv", all(s == 1 for s in self.resconv.strides), "of stride 1: N' tokens stay N' tokens")
 

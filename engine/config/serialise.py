@@ -38,6 +38,9 @@ def from_json_object(kind: type[T], values: Any, source: Path) -> T:
         return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] != "value_error" and isinstance(first["input"], str | int | float | None):
+            reason += f", not {first['input']!r}"
         place = ".".join(str(part) for part in first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ConfigError(f"{source}: {place + ': ' if place else ''}{first['msg']}{more}") from None
+        raise ConfigError(f"{source}: {place + ': ' if place else ''}{reason}{more}") from None

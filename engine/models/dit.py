@@ -76,7 +76,7 @@ class DiT(nn.Module):
 
         Args:
             latents_BFCHW: noisy latents [B, F, out_channels, H, W] in the model's dtype.
-            timestep_B: timestep of each batch element [B], any number type.
+            timestep_B: timestep of each batch element [B], or of all [1], any number type.
             embedded: what `embed` returned for this request and size.
             id_kv: keys and values of the face [I, 2, 1 or B, heads, K, d]; None runs the DiT without injection.
 
@@ -84,9 +84,10 @@ class DiT(nn.Module):
             The prediction (v or epsilon, as trained) [B, F, out_channels, H, W].
 
         Raises:
-            ValueError: latents of another size or batch than `embedded`, or `id_kv` of another model or batch.
+            ValueError: latents or timesteps of another size or batch than `embedded`, or `id_kv` of another model or
+                batch.
         """
-        self._check(latents_BFCHW, embedded, id_kv)
+        self._check(latents_BFCHW, timestep_B, embedded, id_kv)
         emb_BE = self.time_embedding(timestep_B)
         x_BND = self.patch_embed(latents_BFCHW, embedded)
         c_BLD = embedded.text.expand(x_BND.shape[0], -1, -1)
@@ -99,13 +100,13 @@ class DiT(nn.Module):
         x_BND = self.proj_out(self.norm_out(self.norm_final(x_BND), emb_BE))
         return self._unpatchify(x_BND, embedded.grid)
 
-    def _check(self, latents_BFCHW: Tensor, embedded: Embedded, id_kv: Tensor | None) -> None:
+    def _check(self, latents_BFCHW: Tensor, timestep_B: Tensor, embedded: Embedded, id_kv: Tensor | None) -> None:
         """Shapes only, so that it costs a compiled or exported graph nothing."""
         config, (frames, rows, columns) = self.config, embedded.grid
-        batch, expected = (
-            len(latents_BFCHW),
-            (frames, config.out_channels, *(n * config.patch_size for n in (rows, columns))),
-        )
+        batch, patch = len(latents_BFCHW), config.patch_size
+        if tuple(timestep_B.shape) not in ((1,), (batch,)):
+            raise ValueError(f"timesteps of shape {tuple(timestep_B.shape)}; expected [1 or {batch}]")
+        expected = (frames, config.out_channels, rows * patch, columns * patch)
         if tuple(latents_BFCHW.shape[1:]) != expected:
             raise ValueError(f"latents of {tuple(latents_BFCHW.shape[1:])}; embedded for {expected} (F, C, H, W)")
         if len(embedded.text) not in (1, batch) or len(embedded.video) not in (1, batch):

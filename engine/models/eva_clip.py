@@ -93,7 +93,18 @@ class Tower(nn.Module):
         self.blocks = nn.ModuleList(TowerBlock(config) for _ in range(config.num_layers))
 
     def forward(self, image_B3HW: Tensor) -> Tensor:
-        """Picture [B, 3, image_size, image_size], normalised, in the weights' dtype -> [B, 1 + grid^2, width]."""
+        """Hidden state of a picture.
+
+        Args:
+            image_B3HW: RGB [B, 3, image_size, image_size] in the weights' dtype, [0, 1] normalised by CLIP's mean
+                (0.48145466, 0.4578275, 0.40821073) and deviation (0.26862954, 0.26130258, 0.27577711).
+
+        Returns:
+            [B, 1 + grid^2, width], CLS first.
+
+        Raises:
+            ValueError: a picture of another size.
+        """
         size = self.config.image_size
         if tuple(image_B3HW.shape[1:]) != (3, size, size):
             raise ValueError(f"picture of {tuple(image_B3HW.shape[1:])}; this tower takes (3, {size}, {size})")

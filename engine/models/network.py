@@ -9,12 +9,14 @@ from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.models.eva_clip import Tower
 from fantasyid_engine.models.mesh import MeshHierarchy
 
-FLOAT32_PREFIXES = ("conditioner.vertex_net.",)
-"""Parts whose weights stay float32 whatever the model's dtype."""
+
+def weight_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
+    """What a weight of a `Network` is stored as in a model of `dtype`: the vertex net stays float32."""
+    return torch.float32 if name.startswith("conditioner.vertex_net.") else dtype
 
 
 class Network(nn.Module):
-    """The three networks side by side, in one state dict. They are called on their own: see each one's `forward`."""
+    """The three networks side by side, in one state dict: `id_kv` once a face, then `dit` for each step."""
 
     def __init__(self, config: NetworkConfig, hierarchy: MeshHierarchy) -> None:
         """Random weights on the current default device.
@@ -39,6 +41,6 @@ class Network(nn.Module):
     def to_dtype(self, dtype: torch.dtype) -> "Network":
         """Casts all floating-point weights to `dtype`, except those that stay float32."""
         for name, tensor in [*self.named_parameters(), *self.named_buffers()]:
-            if tensor.is_floating_point() and not name.startswith(FLOAT32_PREFIXES):
-                tensor.data = tensor.data.to(dtype)
+            if tensor.is_floating_point():
+                tensor.data = tensor.data.to(weight_dtype(name, dtype))
         return self

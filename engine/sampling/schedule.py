@@ -14,7 +14,7 @@ from typing import Literal
 
 import torch
 
-from fantasyid_engine.config.check import config, holds, one_of, positive
+from fantasyid_engine.config.check import above_zero, config, holds, one_of, positive
 
 
 @config
@@ -32,7 +32,7 @@ class ScheduleConfig:
         positive(self, "num_train_timesteps")
         one_of(self, "prediction_type", ("v_prediction", "epsilon"))
         holds(self, "beta_end", 0 < self.beta_start < self.beta_end < 1, "between beta_start and 1")
-        holds(self, "snr_shift_scale", self.snr_shift_scale > 0, "above 0")
+        above_zero(self, "snr_shift_scale")
         impossible = self.prediction_type == "epsilon" and self.rescale_betas_zero_snr
         holds(self, "prediction_type", not impossible, "v_prediction where the last timestep is pure noise")
 

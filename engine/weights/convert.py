@@ -12,9 +12,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from fantasyid_engine.atomic import atomic_file, atomic_folder
-from fantasyid_engine.errors import WeightsError, some_of
+from fantasyid_engine.errors import OutputError, WeightsError, some_of
 from fantasyid_engine.weights.manifest import NAME as MANIFEST
-from fantasyid_engine.weights.manifest import add_to_manifest, write_manifest
+from fantasyid_engine.weights.manifest import add_to_manifest, read_manifest, verify_files, write_manifest
 from fantasyid_engine.weights.mesh_pickle import hierarchy_from_pickle
 from fantasyid_engine.weights.shards import PICKLES, open_file
 from fantasyid_engine.weights.torch_pickle import load_state_dict
@@ -27,15 +27,16 @@ def convert(source: Path, target: Path) -> list[str]:
 
     Args:
         source: a pickled file, or a folder in the authors' layout.
-        target: the safetensors file, or the folder, to make; a folder must be new. The manifest of a folder that a
-            file is made in is renewed.
+        target: the new safetensors file, or folder, to make. The manifest of a model folder that a file is made in is
+            renewed.
 
     Returns:
         One line for each file made, and for what was left out.
 
     Raises:
-        WeightsError: `source` is missing, unreadable, refused or not of a kind that is converted.
-        OutputError: `target` cannot be written.
+        WeightsError: `source` is missing, unreadable, refused, not of a kind that is converted, or not what its own
+            manifest says.
+        OutputError: `target` exists or cannot be written.
     """
     if source.is_dir():
         return _convert_folder(source, target)
@@ -43,6 +44,8 @@ def convert(source: Path, target: Path) -> list[str]:
         raise WeightsError(f"nothing to convert at {source}")
     if target.suffix != ".safetensors":
         raise WeightsError(f"{target} must end in .safetensors")
+    if target.exists():
+        raise OutputError(f"cannot write {target}: it exists already; remove it, or name another file")
     converted = _read(source)
     with atomic_file(target) as temporary:
         converted.save(temporary)
@@ -53,6 +56,8 @@ def convert(source: Path, target: Path) -> list[str]:
 def _convert_folder(source: Path, target: Path) -> list[str]:
     if target.resolve().is_relative_to(source.resolve()):
         raise WeightsError(f"{target} lies in {source}; name a folder outside it")
+    known = read_manifest(source) or {}
+    verify_files(source, [source / name for name in known])
     lines = []
     with atomic_folder(target) as temporary:
         for path in _files(source):

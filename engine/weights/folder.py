@@ -59,16 +59,21 @@ def load_network(
 
 
 def model_files(folder: Path) -> ModelFiles:
-    """The files of a model folder: our own layout where it has a `config.json`, else the authors'.
+    """The files of a model folder, in the authors' layout or our own.
 
     Raises:
-        WeightsError: one is missing, with what to do.
+        WeightsError: the folder or a file is missing, with what to do.
+        ConfigError: the folder's config is missing, or of no known format.
     """
     if not folder.is_dir():
-        raise WeightsError(f"no model folder at {folder}")
-    config, mesh = folder / "config.json", folder / "mesh.safetensors"
-    if not config.is_file():
+        raise WeightsError(
+            f"{folder} is a file; name its model folder" if folder.exists() else f"no model folder at {folder}"
+        )
+    if any((folder / name).is_dir() for name in released.TRANSFORMERS):
         return released.model_files(folder)
+    config, mesh = folder / "config.json", folder / "mesh.safetensors"
+    if not config.is_file() or read_json_object(config, ConfigError).get("format") != FORMAT:
+        raise ConfigError(f"{folder} is no model folder: it has neither transformer/ nor a config.json of {FORMAT}")
     if not mesh.is_file():
         raise WeightsError(f"{mesh} is missing: fetch the folder again")
     tower, conditioner, dit = (component_files(folder, stem) for stem in COMPONENTS)
@@ -82,15 +87,13 @@ def describe(files: ModelFiles) -> tuple[NetworkConfig, list[Entry], Place]:
         WeightsError: see `load_network`.
         ConfigError: see `load_network`.
     """
-    if files.config.parent == files.mesh.parent:
-        values = read_json_object(files.config, ConfigError)
-        if values.get("format") != FORMAT:
-            raise ConfigError(f"{files.config} is not of the format {FORMAT}")
-        config = from_json_object(NetworkConfig, values.get("network"), files.config)
-        return config, read_entries([*files.tower, *files.dit]), lambda entry: entry.key
     entries = read_entries(files.dit)
-    config = released.read_config(files.config, entries)
-    return config, entries + read_entries(files.tower), released.placer(config, files.tower)
+    if files.mesh.parent != files.config.parent:  # the authors' layout
+        config = released.read_config(files.config, entries)
+        return config, entries + read_entries(files.tower), released.placer(config)
+    network = read_json_object(files.config, ConfigError).get("network")
+    config = from_json_object(NetworkConfig, network, files.config)
+    return config, entries + read_entries(files.tower), lambda entry: entry.key
 
 
 def load_hierarchy(path: Path, config: MeshConfig) -> MeshHierarchy:

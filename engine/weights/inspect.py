@@ -7,6 +7,7 @@ from pathlib import Path
 from fantasyid_engine.weights.folder import describe, load_hierarchy, model_files
 from fantasyid_engine.weights.load import build_on_meta, match_entries
 from fantasyid_engine.weights.manifest import verify_files
+from fantasyid_engine.weights.released_keys import Dead
 from fantasyid_engine.weights.shards import Entry
 
 
@@ -19,6 +20,15 @@ class ModuleReport:
     parameters: int
     dead: int
     dtypes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadReport:
+    """Tensors that are not loaded, for one reason."""
+
+    reason: str
+    tensors: int
+    parameters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class FolderReport:
     injections: int
     id_tokens: int
     modules: list[ModuleReport]
+    dead: list[DeadReport]
     files: list[FileReport]
 
 
@@ -54,6 +65,10 @@ def inspect_folder(folder: Path) -> FolderReport:
     config, entries, place = describe(files)
     network = build_on_meta(config, load_hierarchy(files.mesh, config.mesh), files.config)
     match_entries(network, entries, place, folder)
+    reasons: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if isinstance(placed := place(entry), Dead):
+            reasons.setdefault(placed.reason, []).append(entry)
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(_module(entry.key), []).append(entry)
@@ -67,11 +82,12 @@ def inspect_folder(folder: Path) -> FolderReport:
                 name=name,
                 tensors=len(group),
                 parameters=sum(entry.numel for entry in group),
-                dead=sum(entry.numel for entry in group if place(entry) == ""),
+                dead=sum(entry.numel for entry in group if isinstance(place(entry), Dead)),
                 dtypes=dict(Counter(entry.dtype for entry in group)),
             )
             for name, group in groups.items()
         ],
+        dead=[DeadReport(reason, len(group), sum(entry.numel for entry in group)) for reason, group in reasons.items()],
         files=[
             FileReport(path.relative_to(folder).as_posix(), path.stat().st_size, digest)
             for path, digest in digests.items()

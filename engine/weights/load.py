@@ -1,7 +1,7 @@
 """Filling a network from files: meta device -> safetensors -> target dtype and device, one tensor at a time.
 
 Every key of every file ends as loaded or known-dead, and every weight of the network is found; otherwise nothing is
-loaded and one `WeightsError` says what is wrong.
+loaded and one `WeightsError` counts and names what is wrong.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,15 @@ from torch import nn
 from fantasyid_engine.config.schema import NetworkConfig
 from fantasyid_engine.errors import ConfigError, WeightsError, some_of
 from fantasyid_engine.models.mesh import MeshHierarchy
-from fantasyid_engine.models.network import FLOAT32_PREFIXES, Network
+from fantasyid_engine.models.network import Network, weight_dtype
+from fantasyid_engine.weights.released_keys import Dead
 from fantasyid_engine.weights.shards import Entry, read_tensors
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """What weights may be stored as, in safetensors' names."""
 
-Place = Callable[[Entry], str | None]
-"""Where an entry goes: a name in the network's state dict, "" for known-dead, None for unknown."""
+Place = Callable[[Entry], str | Dead | None]
+"""Where an entry goes: a name in the network's state dict, nowhere for a known reason, or None for unknown."""
 
 
 def build_on_meta(config: NetworkConfig, hierarchy: MeshHierarchy, source: Path) -> Network:
@@ -40,14 +41,14 @@ def match_entries(network: nn.Module, entries: list[Entry], place: Place, source
     """Entry of each weight of `network`, by the weight's name.
 
     Raises:
-        WeightsError: keys that are missing, unknown, or of another shape or type, all of them in one line.
+        WeightsError: keys that are missing, unknown, or of another shape or type: how many, and the first of each kind.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found: dict[str, Entry] = {}
     unknown, misshapen, mistyped = [], [], []
     for entry in entries:
         name = place(entry)
-        if name == "":
+        if isinstance(name, Dead):
             continue
         if name is None or name not in expected:
             unknown.append(entry.key)
@@ -71,13 +72,12 @@ def match_entries(network: nn.Module, entries: list[Entry], place: Place, source
 def fill(network: Network, entries: dict[str, Entry], device: torch.device, dtype: torch.dtype) -> None:
     """Replaces the meta tensors of `network` by the entries' values, and moves its tables to `device`.
 
-    Weights become `dtype`, except those that stay float32 (`FLOAT32_PREFIXES`).
+    Weights become `dtype`, except those that stay float32 (see `weight_dtype`).
     """
     names = {(entry.path, entry.key): name for name, entry in entries.items()}
     for entry, tensor in read_tensors(list(entries.values())):
         name = names[entry.path, entry.key]
-        target = torch.float32 if name.startswith(FLOAT32_PREFIXES) else dtype
-        _set(network, name, tensor.to(device, target, copy=True))
+        _set(network, name, tensor.to(device, weight_dtype(name, dtype), copy=True))
     for module in network.modules():
         for name, table in module.named_buffers(recurse=False):
             module.register_buffer(name, table.to(device), persistent=name not in module._non_persistent_buffers_set)

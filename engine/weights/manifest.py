@@ -30,7 +30,10 @@ def write_manifest(folder: Path) -> None:
 def add_to_manifest(path: Path) -> None:
     """Renews the row of a file in the manifest of the model folder it lies in, where there is one."""
     for folder in list(path.absolute().parents)[:2]:
-        rows = read_manifest(folder)
+        try:
+            rows = read_manifest(folder)
+        except WeightsError:  # another program's manifest.json
+            continue
         if rows is not None:
             _write(folder, rows | {path.absolute().relative_to(folder).as_posix(): _row(path)})
             return
@@ -71,16 +74,22 @@ def verify_files(folder: Path, files: list[Path]) -> dict[Path, str]:
         WeightsError: a file is not in the manifest, or has another size or hash than when it was written.
     """
     rows = read_manifest(folder)
-    digests: dict[Path, str] = {}
-    for path in files:
-        if rows is not None:
-            row = rows.get(path.relative_to(folder).as_posix())
-            if row is None:
-                raise WeightsError(f"{path} is not in {folder / NAME}: fetch or convert the folder again")
-            size = path.stat().st_size
-            if size != row["size_bytes"]:
-                raise WeightsError(f"{path} has {size} bytes instead of {row['size_bytes']}: fetch or convert it again")
-        digests[path] = sha256(path)
-        if rows is not None and digests[path] != rows[path.relative_to(folder).as_posix()]["sha256"]:
-            raise WeightsError(f"{path} is corrupt (its SHA-256 is not the manifest's): fetch or convert it again")
-    return digests
+    return {path: _verified(folder, path, rows) for path in files}
+
+
+def _verified(folder: Path, path: Path, rows: Rows | None) -> str:
+    try:
+        row = _row(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
+    if rows is not None:
+        expected = rows.get(path.relative_to(folder).as_posix())
+        if expected is None:
+            raise WeightsError(f"{path} is not in {folder / NAME}: fetch or convert the folder again")
+        if row["size_bytes"] != expected["size_bytes"]:
+            raise WeightsError(
+                f"{path} has {row['size_bytes']} bytes instead of {expected['size_bytes']}: fetch it again"
+            )
+        if row["sha256"] != expected["sha256"]:
+            raise WeightsError(f"{path} is corrupt (its SHA-256 is not the manifest's): fetch it again")
+    return row["sha256"]

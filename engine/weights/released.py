@@ -10,6 +10,7 @@ widths than the released one say so in a `fantasyid` section of `transformer/con
 """
 
 import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from fantasyid_engine.config.schema import DiTConfig, NetworkConfig
 from fantasyid_engine.config.serialise import from_json_object, read_json_object
 from fantasyid_engine.errors import ConfigError, WeightsError
 from fantasyid_engine.weights.load import Place
-from fantasyid_engine.weights.released_keys import dead_reason, our_name
+from fantasyid_engine.weights.released_keys import Dead, dead_row, our_name
 from fantasyid_engine.weights.shards import Entry, ModelFiles, component_files
 
+TRANSFORMERS = ("transformer_ema", "transformer")
 TOWER_STEM = "EVA02_CLIP_L_336_psz14_s6B"
 
 # Options of diffusers' CogVideoX transformer that this engine has one way of doing.
@@ -38,22 +40,24 @@ FIXED: dict[str, Any] = {
 
 
 def model_files(folder: Path) -> ModelFiles:
-    """The files of a folder in the authors' layout.
+    """The files of a folder in the authors' layout, which holds one of `TRANSFORMERS`.
 
     Raises:
         WeightsError: one is missing, with what to do.
+        ConfigError: the transformer's config is missing.
     """
-    transformer = next((folder / name for name in ("transformer_ema", "transformer") if (folder / name).is_dir()), None)
-    if transformer is None:
-        raise WeightsError(f"{folder} has neither transformer_ema/ nor transformer/")
+    transformer = next(folder / name for name in TRANSFORMERS if (folder / name).is_dir())
+    config = transformer / "config.json"
+    if not config.is_file():
+        raise ConfigError(f"{config} is missing: fetch the folder again")
     dit, tower = component_files(transformer), component_files(folder / "face_encoder", TOWER_STEM)
     mesh = folder / "face_encoder" / "mesh.safetensors"
     if not mesh.is_file():
         raise WeightsError(
             f"{mesh} is missing; make it from the authors' assets/transform.pkl: "
-            f"fantasyid-engine weights convert transform.pkl {mesh}"
+            f"fantasyid-engine weights convert transform.pkl {shlex.quote(str(mesh))}"
         )
-    return ModelFiles(config=transformer / "config.json", dit=dit, tower=tower, mesh=mesh)
+    return ModelFiles(config=config, dit=dit, tower=tower, mesh=mesh)
 
 
 def read_config(path: Path, entries: list[Entry]) -> NetworkConfig:
@@ -91,13 +95,10 @@ def _count(entries: list[Entry], pattern: str) -> int:
     return len(numbers) if numbers == set(range(len(numbers))) else 0
 
 
-def placer(config: NetworkConfig, tower_files: list[Path]) -> Place:
+def placer(config: NetworkConfig) -> Place:
     """Where each of the authors' keys goes."""
-    tower = set(tower_files)
 
-    def place(entry: Entry) -> str | None:
-        if dead_reason(entry.key, entry.path in tower, config.tower.num_layers) is not None:
-            return ""
-        return our_name(entry.key)
+    def place(entry: Entry) -> str | Dead | None:
+        return dead_row(entry.key, config.tower.num_layers) or our_name(entry.key)
 
     return place

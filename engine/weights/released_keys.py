@@ -1,7 +1,9 @@
 """The authors' key names: what each becomes here, and which tensors of their checkpoint are dead.
 
-Dead means: setting it to zero changes the output by exactly 0, because the release computes it and throws it away, or
-because it is computed from nothing. Source: github.com/Fantasy-AMAP/fantasy-id @ c429092, and diffusers' CogVideoX.
+Dead means: what it holds never reaches the output, because the release throws away what it computes with it, or
+because it is computed anew from the configuration.
+
+Source: github.com/Fantasy-AMAP/fantasy-id @ c429092, and diffusers' CogVideoX.
 """
 
 import re
@@ -105,11 +107,15 @@ DEAD: tuple[Dead, ...] = (
         r"face_abstractor\.layers\.8\.(0\.net|0\.readout|1)\..+",
         "of the last group's first layer only the positions leak",
     ),
-    Dead(r"visual\.(norm|head)\..+", "come after the hidden state that is used"),
+    Dead(r"visual\.(norm|head)\..+", "comes after the hidden state that is used"),
     Dead(r"visual\.(blocks\.\d+\.attn\.)?rope\.freqs_(cos|sin)", "computed from the configuration"),
-    Dead(r"(?!visual\.).*", "the text half of EVA-CLIP"),
+    Dead(r"(text|transformer|token_embedding|ln_final)\..+", "the text half of EVA-CLIP"),
+    Dead(r"logit_scale|positional_embedding|text_projection|attn_mask", "the text half of EVA-CLIP"),
 )
-"""The one table of what is not loaded. Its last row applies to the tower's file alone; see `dead_reason`."""
+"""The one table of what is not loaded, but for the tower's last blocks: see `dead_row`."""
+
+LATE_BLOCK = Dead(r"visual\.blocks\.(\d{1,2})\.(.+)", "comes after the hidden state that is used")
+TRAINED_BLOCKS = 24
 
 
 def our_name(key: str) -> str | None:
@@ -120,15 +126,14 @@ def our_name(key: str) -> str | None:
     return None
 
 
-def dead_reason(key: str, tower: bool, tower_layers: int) -> str | None:
+def dead_row(key: str, tower_layers: int) -> Dead | None:
     """Why a key is dropped, or None where it is live or unknown.
 
     Args:
         key: the authors' key.
-        tower: the key stands in the EVA-CLIP file, not in the transformer's.
-        tower_layers: blocks of the tower that are used.
+        tower_layers: blocks of the tower that are used; later ones of the 24 trained are dead.
     """
-    if tower and (match := re.match(r"visual\.blocks\.(\d{1,4})\.", key)) and int(match[1]) >= tower_layers:
-        return "comes after the hidden state that is used"
-    rows = DEAD if tower else DEAD[:-1]
-    return next((row.reason for row in rows if re.fullmatch(row.pattern, key)), None)
+    match = re.fullmatch(LATE_BLOCK.pattern, key)
+    if match and tower_layers <= int(match[1]) < TRAINED_BLOCKS and our_name(key) is not None:
+        return LATE_BLOCK
+    return next((row for row in DEAD if re.fullmatch(row.pattern, key)), None)

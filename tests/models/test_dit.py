@@ -13,7 +13,7 @@ from torch import nn
 from fantasyid_engine.config.schema import DiTConfig, NetworkConfig
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.weights.load import build_on_meta
-from fantasyid_engine.weights.released_keys import dead_reason, our_name
+from fantasyid_engine.weights.released_keys import dead_row, our_name
 from tests.goldens import assert_close, golden_json
 from tests.small import DIT, hierarchy, randomise
 
@@ -139,7 +139,9 @@ def test_embed_refuses(text: tuple, size: tuple, image: tuple | None, message: s
         ((3, 3, 4, 12, 8), None, "3 latents; embedded for 2"),
     ],
 )
-def test_forward_refuses(latents: tuple[int, ...], id_kv: tuple[int, ...] | None, message: str) -> None:
+def test_forward_refuses_what_was_not_embedded(
+    latents: tuple[int, ...], id_kv: tuple[int, ...] | None, message: str
+) -> None:
     """Latents that were not embedded, and keys and values of another model, would be scrambled silently."""
     dit = DiT(DIT)
     batch = 2 if latents[0] == 3 else 1
@@ -147,6 +149,14 @@ def test_forward_refuses(latents: tuple[int, ...], id_kv: tuple[int, ...] | None
     face = None if id_kv is None else torch.zeros(id_kv)
     with pytest.raises(ValueError, match=message):
         dit(torch.zeros(latents), torch.ones(latents[0]), embedded, face)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 1)])
+def test_forward_refuses_timesteps(shape: tuple[int, ...]) -> None:
+    dit = DiT(DIT)
+    embedded = dit.embed(torch.zeros(1, 6, 24), 3, 12, 8, torch.zeros(1, 3, 4, 12, 8))
+    with pytest.raises(ValueError, match=r"timesteps of shape .*; expected \[1 or 2\]"):
+        dit(torch.zeros(2, 3, 4, 12, 8), torch.ones(shape), embedded)
 
 
 @pytest.mark.parametrize(("layers", "interval", "after"), [(4, 1, [0, 1, 2, 3]), (4, 2, [0, 2]), (5, 2, [0, 2, 4])])
@@ -173,7 +183,7 @@ def test_released_size_has_the_authors_keys() -> None:
     config = NetworkConfig()
     network = build_on_meta(config, hierarchy(config.mesh), Path("x"))
     ours = {name: list(tensor.shape) for name, tensor in network.state_dict().items() if not name.startswith("tower.")}
-    live = {key: shape for key, shape in theirs.items() if dead_reason(key, False, config.tower.num_layers) is None}
+    live = {key: shape for key, shape in theirs.items() if dead_row(key, config.tower.num_layers) is None}
     assert {our_name(key): shape for key, shape in live.items()} == ours
     assert len(live) == len(ours)
     dead = {key for key in theirs if key not in live}
@@ -182,7 +192,7 @@ def test_released_size_has_the_authors_keys() -> None:
 
     tower_keys = {f"visual.{key}": shape for key, shape in golden_json("eva_visual_keys").items()}
     tower = {name: list(t.shape) for name, t in network.tower.state_dict().items()}
-    live_tower = {k: s for k, s in tower_keys.items() if dead_reason(k, True, config.tower.num_layers) is None}
+    live_tower = {k: s for k, s in tower_keys.items() if dead_row(k, config.tower.num_layers) is None}
     assert {str(our_name(key)).removeprefix("tower."): shape for key, shape in live_tower.items()} == tower
 
 

@@ -157,13 +157,12 @@ def test_bad_links_are_refused(tmp_path: Path, target: str, message: str) -> Non
 
 
 def test_what_is_left_behind(tmp_path: Path) -> None:
-    """Hidden files, foreign pickles and an old manifest do not travel; the pickle is named."""
+    """Hidden files and foreign pickles do not travel; the pickle is named."""
     theirs = tmp_path / "theirs"
     authors_folder(theirs)
     (theirs / ".cache").mkdir()
     (theirs / ".cache" / "x.metadata").write_text("x")
     (theirs / "generic_model.pkl").write_bytes(b"cos\nsystem\n.")
-    (theirs / "manifest.json").write_text("{}")
     (theirs / "face_encoder" / "parsing.PTH").write_bytes((theirs / "face_encoder" / f"{TOWER}.pt").read_bytes())
     lines = convert(theirs, tmp_path / "ours")
     assert f"left out {theirs / 'generic_model.pkl'}: a pickle that no network of this engine reads" in lines
@@ -191,8 +190,29 @@ def test_file_made_in_a_model_folder_enters_its_manifest(tmp_path: Path) -> None
     authors_folder(tmp_path / "theirs")
     convert(tmp_path / "theirs", tmp_path / "ours")
     made = tmp_path / "ours" / "face_encoder" / f"{TOWER}.safetensors"
+    made.unlink()
     convert(tmp_path / "theirs" / "face_encoder" / f"{TOWER}.pt", made)
     load_network(tmp_path / "ours")
+
+
+def test_manifest_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "my web app"}')
+    torch.save(STATE, tmp_path / "x.pt")
+    convert(tmp_path / "x.pt", tmp_path / "x.safetensors")
+    assert (tmp_path / "manifest.json").read_text() == '{"name": "my web app"}'
+
+
+def test_corrupt_folder_gets_no_new_manifest(tmp_path: Path) -> None:
+    """Converting once more must not bless what the folder's own manifest calls corrupt."""
+    authors_folder(tmp_path / "theirs")
+    convert(tmp_path / "theirs", tmp_path / "ours")
+    path = tmp_path / "ours" / "face_encoder" / f"{TOWER}.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="is corrupt"):
+        convert(tmp_path / "ours", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 FULL_DISK = """
@@ -218,7 +238,7 @@ def test_full_disk(tmp_path: Path, kind: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_interrupted(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """A signal in the middle of a folder: its exit code, nothing left behind."""
     (tmp_path / "in").mkdir()

@@ -240,7 +240,6 @@ def test_only_pickles_are_there(released: Path) -> None:
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
-        ("transformer", "has neither transformer_ema/ nor transformer/"),
         ("face_encoder/mesh.safetensors", "weights convert transform.pkl"),
         ("face_encoder/EVA02_CLIP_L_336_psz14_s6B.safetensors", "expected EVA02_CLIP_L_336_psz14_s6B.safetensors"),
         (TRANSFORMER, "no weights in"),
@@ -249,6 +248,32 @@ def test_only_pickles_are_there(released: Path) -> None:
 def test_missing_files(released: Path, gone: str, message: str) -> None:
     (released / gone).rename(released / "away")
     assert message in refused(released)
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder"])
+def test_missing_transformer_config(released: Path, left: str) -> None:
+    path = released / "transformer" / "config.json"
+    path.unlink()
+    if left == "a folder":
+        path.mkdir()
+    assert "transformer/config.json is missing" in refused(released, ConfigError)
+
+
+def test_folder_of_no_layout(released: Path) -> None:
+    """Also the natural slip: the transformer's folder, which has a config.json, instead of the model's."""
+    assert "is no model folder" in refused(released / "transformer", ConfigError)
+    (released / "transformer").rename(released / "away")
+    assert "is no model folder" in refused(released, ConfigError)
+
+
+def test_unknown_keys_of_the_tower(released: Path) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors |= {"entirely.unknown": torch.zeros(1), "visual.blocks.777.norm1.weight": torch.zeros(1)}
+        tensors |= {"visual.blocks.20.bogus": torch.zeros(1)}
+
+    edit(released / "face_encoder" / "EVA02_CLIP_L_336_psz14_s6B.safetensors", change)
+    (released / "manifest.json").unlink()
+    assert "3 unknown" in refused(released)
 
 
 def test_no_folder(tmp_path: Path) -> None:
