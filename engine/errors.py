@@ -1,6 +1,6 @@
 """What can go wrong. Every message is one line: what happened, on which input, what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class EngineError(Exception):
@@ -22,9 +22,16 @@ class WriteError(OutputError):
 
 
 class WeightsError(EngineError):
-    """Weights are missing, corrupt or do not fit."""
+    """Weights are missing, corrupt or do not fit.
+
+    `keys` lists every key that is wrong, by what is wrong with it; the message names the first of each kind.
+    """
 
     exit_code = 78
+
+    def __init__(self, message: str, keys: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__(message)
+        self.keys = dict(keys or {})
 
 
 class ConfigError(EngineError):

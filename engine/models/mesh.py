@@ -84,7 +84,7 @@ class MeshHierarchy:
         """Reads a file that `save` wrote.
 
         Raises:
-            ValueError: no such file, tables that are missing or of another shape or type, an index outside its level.
+            ValueError: another format, tables that are missing or of another shape or type, an index outside its level.
             SafetensorError, OSError: the file cannot be read.
         """
         with safe_open(path, "pt") as file:

@@ -1,8 +1,8 @@
 """Solvers of the reverse process: CogVideoX DPM (stochastic, second order) and DDIM, behind one small protocol.
 
 A solver is made for one render and walks its steps; the noise source is an argument, so that whoever owns the seed owns
-every draw. Coefficients are float64 numbers. `advance` computes in the dtypes it is given: with float32 latents all is
-float32; with bfloat16 latents the products with the latents round to bfloat16, as in the release.
+every draw. Coefficients are float64 numbers; predictions and their history are float32 at least. Latents keep their
+dtype: with bfloat16 latents the products with the latents round to bfloat16, as in the release.
 
 When the number of steps does not divide the training timesteps, the timestep that a step leads to, t - T // N, is not
 the next one visited. That is the release's way, and kept.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fantasyid_engine.weights.folder import describe, load_hierarchy, model_files
 from fantasyid_engine.weights.load import build_on_meta, match_entries
-from fantasyid_engine.weights.manifest import verify_files
+from fantasyid_engine.weights.manifest import sha256, verify_files
 from fantasyid_engine.weights.released_keys import Dead
 from fantasyid_engine.weights.shards import Entry
 
@@ -61,14 +61,14 @@ def inspect_folder(folder: Path) -> FolderReport:
         ConfigError: see `load_network`.
     """
     files = model_files(folder)
-    digests = verify_files(folder, list(files))
+    digests = verify_files(folder, list(files)) or {path: sha256(path) for path in files}
     config, entries, place = describe(files)
     network = build_on_meta(config, load_hierarchy(files.mesh, config.mesh), files.config)
     match_entries(network, entries, place, folder)
+    dead = {entry: row for entry in entries if isinstance(row := place(entry), Dead)}
     reasons: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if isinstance(placed := place(entry), Dead):
-            reasons.setdefault(placed.reason, []).append(entry)
+    for entry, row in dead.items():
+        reasons.setdefault(row.reason, []).append(entry)
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(_module(entry.key), []).append(entry)
@@ -82,7 +82,7 @@ def inspect_folder(folder: Path) -> FolderReport:
                 name=name,
                 tensors=len(group),
                 parameters=sum(entry.numel for entry in group),
-                dead=sum(entry.numel for entry in group if isinstance(place(entry), Dead)),
+                dead=sum(entry.numel for entry in group if entry in dead),
                 dtypes=dict(Counter(entry.dtype for entry in group)),
             )
             for name, group in groups.items()

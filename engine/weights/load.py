@@ -41,7 +41,7 @@ def match_entries(network: nn.Module, entries: list[Entry], place: Place, source
     """Entry of each weight of `network`, by the weight's name.
 
     Raises:
-        WeightsError: keys that are missing, unknown, or of another shape or type: how many, and the first of each kind.
+        WeightsError: keys that are missing, unknown, or of another shape or type: its `keys` list them all.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found: dict[str, Entry] = {}
@@ -63,9 +63,10 @@ def match_entries(network: nn.Module, entries: list[Entry], place: Place, source
             expected.pop(name)
     problems = {"missing": sorted(expected), "unknown": unknown, "wrongly shaped": misshapen}
     problems[f"of a type other than {', '.join(FLOATS)}"] = mistyped
-    if any(problems.values()):
-        text = "; ".join(f"{len(names)} {what}: {some_of(names)}" for what, names in problems.items() if names)
-        raise WeightsError(f"{source} does not fit this network: {text}")
+    problems = {what: names for what, names in problems.items() if names}
+    if problems:
+        text = "; ".join(f"{len(names)} {what}: {some_of(names)}" for what, names in problems.items())
+        raise WeightsError(f"{source} does not fit this network: {text}", problems)
     return found
 
 

@@ -68,28 +68,26 @@ def read_manifest(folder: Path) -> Rows | None:
 
 
 def verify_files(folder: Path, files: list[Path]) -> dict[Path, str]:
-    """Compares `files` with the folder's manifest, where it has one -> the SHA-256 of each.
+    """Compares `files` with the folder's manifest -> the SHA-256 of each; reads nothing where there is no manifest.
 
     Raises:
         WeightsError: a file is not in the manifest, or has another size or hash than when it was written.
     """
     rows = read_manifest(folder)
-    return {path: _verified(folder, path, rows) for path in files}
+    return {} if rows is None else {path: _verified(folder, path, rows) for path in files}
 
 
-def _verified(folder: Path, path: Path, rows: Rows | None) -> str:
+def _verified(folder: Path, path: Path, rows: Rows) -> str:
+    expected = rows.get(path.relative_to(folder).as_posix())
+    if expected is None:
+        raise WeightsError(f"{path} is not in {folder / NAME}: fetch or convert the folder again")
     try:
-        row = _row(path)
+        size = path.stat().st_size
+        if size != expected["size_bytes"]:
+            raise WeightsError(f"{path} has {size} bytes instead of {expected['size_bytes']}: fetch it again")
+        digest = sha256(path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
-    if rows is not None:
-        expected = rows.get(path.relative_to(folder).as_posix())
-        if expected is None:
-            raise WeightsError(f"{path} is not in {folder / NAME}: fetch or convert the folder again")
-        if row["size_bytes"] != expected["size_bytes"]:
-            raise WeightsError(
-                f"{path} has {row['size_bytes']} bytes instead of {expected['size_bytes']}: fetch it again"
-            )
-        if row["sha256"] != expected["sha256"]:
-            raise WeightsError(f"{path} is corrupt (its SHA-256 is not the manifest's): fetch it again")
-    return row["sha256"]
+    if digest != expected["sha256"]:
+        raise WeightsError(f"{path} is corrupt (its SHA-256 is not the manifest's): fetch it again")
+    return digest
