@@ -9,6 +9,37 @@ class EngineError(Exception):
     exit_code = 1
 
 
+class InputError(EngineError):
+    """A request cannot be rendered as it is: photo, vertices, prompt or a setting.
+
+    `code` names the case for programs (`image_unreadable`, `face_not_found`, `prompt_empty`, ...).
+    """
+
+    exit_code = 65
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DeviceError(EngineError):
+    """The device that was asked for is not there or not usable."""
+
+    exit_code = 69
+
+
+class ResourceError(EngineError):
+    """Out of memory, after everything that needs less was tried; it may work later, or elsewhere."""
+
+    exit_code = 75
+
+
+class Cancelled(EngineError):
+    """The caller stopped a render, by raising this in its progress callback. Nothing half-written is left."""
+
+    exit_code = 130
+
+
 class OutputError(EngineError):
     """A file cannot be created (exit code 73), or not be written to its end (`WriteError`)."""
 
