@@ -28,7 +28,7 @@ FORCE:
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(wildcard csrc/*.cpp csrc/*.hpp)
+	$(BIN)/clang-format --dry-run --Werror $(wildcard csrc/*.cpp csrc/*.hpp tests/csrc/*.cpp)
 
 typecheck: $(INSTALLED) $(OVERLAY)
 	$(BIN)/pyright
@@ -46,7 +46,7 @@ test: lint typecheck imports pytest
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/clang-format -i $(wildcard csrc/*.cpp csrc/*.hpp)
+	$(BIN)/clang-format -i $(wildcard csrc/*.cpp csrc/*.hpp tests/csrc/*.cpp)
 
 clean:
 	rm -rf $(VENV) build dist

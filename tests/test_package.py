@@ -27,7 +27,7 @@ def test_native_module() -> None:
 def test_native_module_matches_its_stub() -> None:
     stub = (ROOT / "csrc" / "_native.pyi").read_text()
     public = {name for name in dir(_native) if not name.startswith("_")}
-    assert public == set(re.findall(r"^def (\w+)", stub, re.MULTILINE))
+    assert public == set(re.findall(r"^(?:def|class) (\w+)\b(?!\(TypedDict)", stub, re.MULTILINE))
 
 
 def test_the_nine_packages_are_named() -> None:
