@@ -6,7 +6,7 @@ OVERLAY := build/typing/fantasyid_engine
 INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lint typecheck imports pytest test format clean
+.PHONY: install demo lint typecheck imports pytest test format clean
 
 install: $(INSTALLED)
 
@@ -24,6 +24,10 @@ $(OVERLAY): FORCE
 	@rm -rf $@ && mkdir -p $(@D) && cp -rs "$(CURDIR)/engine" $@
 	@for part in kernels training export csrc/_native.pyi; do cp -rs "$(CURDIR)/$$part" $@/; done
 FORCE:
+
+demo: $(INSTALLED)
+	$(BIN)/fantasyid-engine generate --image docs/examples/face.png \
+		--prompt "the person turns the head to the left and smiles" --seed 7 --out out/demo.mp4 --overwrite
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,47 +1,15 @@
-"""The command line. Errors end as one line on standard error and the exit code of their class."""
+"""`fantasyid-engine weights`: convert and inspect weights."""
 
 import json
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fantasyid_engine import __version__
-from fantasyid_engine.errors import EngineError, WriteError, one_line
+from fantasyid_engine.cli.screen import say
 
-app = typer.Typer(
-    help="One photo of a face and one prompt in, a video of that person out.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
 weights = typer.Typer(help="Convert and inspect weights.", no_args_is_help=True)
-app.add_typer(weights, name="weights")
-
-
-def say(text: str) -> None:
-    """Prints one line; text from files is escaped here."""
-    typer.echo(one_line(text))
-
-
-def show_version(wanted: bool) -> None:
-    """Prints the version and leaves."""
-    if wanted:
-        say(f"fantasyid-engine {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Show the version and leave.", callback=show_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Options of all commands."""
 
 
 @weights.command("convert")
@@ -99,18 +67,3 @@ def inspect_command(
 def live_share(parameters: int, dead: int) -> str:
     """Percent of the parameters that are loaded; 100.0% only where all are."""
     return f"{1000 * (parameters - dead) // max(1, parameters) / 10}%"
-
-
-def main() -> None:
-    """Entry point of `fantasyid-engine`."""
-    # Leave through the context managers on the way, so that nothing half-written stays.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
-    try:
-        app()
-    except EngineError as error:
-        sys.stderr.write(f"fantasyid-engine: {one_line(str(error))}\n")
-        sys.exit(error.exit_code)
-    except OSError as error:
-        sys.stderr.write(f"fantasyid-engine: cannot write to standard output: {error.strerror or error}\n")
-        sys.exit(WriteError.exit_code)

@@ -2,11 +2,17 @@
 
 from dataclasses import replace
 
+from fantasyid_engine.config.render import ModelConfig, RenderConfig, TextConfig, VaeConfig
 from fantasyid_engine.config.schema import (
+    AbstractorConfig,
     DiTConfig,
+    FusionConfig,
     InjectionConfig,
+    MeshConfig,
     NetworkConfig,
     PaperConditionerConfig,
+    ResConvConfig,
+    TowerConfig,
 )
 
 COGVIDEOX: dict[str, DiTConfig] = {
@@ -31,3 +37,42 @@ NETWORKS: dict[str, NetworkConfig] = {
     ),
 }
 """Whole networks: what the authors released, and what their paper describes at the same size."""
+
+MINIATURES: dict[str, ModelConfig] = {
+    "avatar-mini": ModelConfig(
+        network=NetworkConfig(
+            tower=TowerConfig(
+                image_size=64, patch_size=4, width=128, num_layers=4, num_heads=4, mlp_dim=256, rope_grid=16
+            ),
+            conditioner=PaperConditionerConfig(
+                abstractor=AbstractorConfig(in_dim=128, grid=16, hidden_dim=64, depth=1, num_position_tables=1),
+                fusion=FusionConfig(dim=64, num_layers=6, num_heads=4, mlp_dim=128),
+                resconv=ResConvConfig(channels=(96, 128, 192, 192), kernels=(3,) * 4, strides=(1,) * 4),
+            ),
+            dit=DiTConfig(
+                num_layers=6,
+                num_attention_heads=6,
+                attention_head_dim=32,
+                in_channels=8,
+                out_channels=8,
+                text_embed_dim=128,
+                max_text_seq_length=64,
+                time_embed_dim=64,
+                sample_width=16,
+                sample_height=16,
+                sample_frames=9,
+                rotary_base_grid=(8, 8),
+                use_learned_positional_embeddings=False,
+                injection=InjectionConfig(form="layer_aware", num_heads=6, head_dim=32, id_dim=192),
+            ),
+            mesh=MeshConfig(levels=(642, 162, 42), spiral_length=9),
+        ),
+        vae=VaeConfig(block_out_channels=(24, 48, 64), latent_channels=8, layers_per_block=1, norm_num_groups=8),
+        text=TextConfig(),
+        render=RenderConfig(guidance_scale=3.0, face="picture", crop_size=64, template_vertices=True, trained=False),
+    ),
+}
+"""Whole models that are made here: paper form, small enough for a CPU."""
+
+PRESETS = ("avatar-mini", "fantasyid-5b")
+"""Models that a render can name."""

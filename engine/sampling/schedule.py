@@ -10,31 +10,10 @@ algorithm 1.
 """
 
 import math
-from typing import Literal
 
 import torch
 
-from fantasyid_engine.config.check import above_zero, config, holds, one_of, positive
-
-
-@config
-class ScheduleConfig:
-    """Fields carry the names of diffusers' `scheduler_config.json`; defaults are CogVideoX-5B's image-to-video."""
-
-    num_train_timesteps: int = 1000
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
-    prediction_type: Literal["v_prediction", "epsilon"] = "v_prediction"
-    rescale_betas_zero_snr: bool = True
-    snr_shift_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "num_train_timesteps")
-        one_of(self, "prediction_type", ("v_prediction", "epsilon"))
-        holds(self, "beta_end", 0 < self.beta_start < self.beta_end < 1, "between beta_start and 1")
-        above_zero(self, "snr_shift_scale")
-        impossible = self.prediction_type == "epsilon" and self.rescale_betas_zero_snr
-        holds(self, "prediction_type", not impossible, "v_prediction where the last timestep is pure noise")
+from fantasyid_engine.config.render import ScheduleConfig
 
 
 def alphas_cumprod(config: ScheduleConfig) -> list[float]:

@@ -19,12 +19,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fantasyid_engine.sampling.schedule import (
-    ScheduleConfig,
-    alphas_cumprod,
-    half_log_snr,
-    trailing_timesteps,
-)
+from fantasyid_engine.config.render import ScheduleConfig
+from fantasyid_engine.sampling.schedule import alphas_cumprod, half_log_snr, trailing_timesteps
 
 Noise = Callable[[Tensor], Tensor]
 """Draws standard normal noise of the shape, dtype and device of its argument."""
@@ -152,3 +148,14 @@ class DDIMSolver(_Trajectory):
         keep = math.sqrt((1 - step.alpha_next) / (1 - step.alpha))
         toward = math.sqrt(step.alpha_next) - math.sqrt(step.alpha) * keep
         return (keep * x + toward * x0).to(x.dtype), None
+
+
+def make_solver(name: str, config: ScheduleConfig, num_inference_steps: int, noise: Noise) -> Solver:
+    """The solver of that name, `dpm` or `ddim`, for one render.
+
+    Raises:
+        ValueError: fewer than 1 or more than `num_train_timesteps` steps.
+    """
+    if name == "dpm":
+        return DPMSolver(config, num_inference_steps, noise)
+    return DDIMSolver(config, num_inference_steps)

@@ -7,6 +7,7 @@ mesh.safetensors  manifest.json
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
@@ -52,9 +53,14 @@ def load_network(
     files = model_files(folder)
     if verify:
         verify_files(folder, list(files))
+    return read_network(folder, files, torch.device(device), dtype)
+
+
+def read_network(folder: Path, files: ModelFiles, device: torch.device, dtype: torch.dtype) -> Network:
+    """See `load_network`; `files` are those of `folder`, verified."""
     config, entries, place = describe(files)
     network = build_on_meta(config, load_hierarchy(files.mesh, config.mesh), files.config)
-    fill(network, match_entries(network, entries, place, folder), torch.device(device), dtype)
+    fill(network, match_entries(network, entries, place, folder), device, dtype)
     return network.eval()
 
 
@@ -113,11 +119,18 @@ def save_network(network: Network, hierarchy: MeshHierarchy, folder: Path, *, ma
         OutputError: the folder exists and is not empty, or cannot be written.
     """
     with atomic_folder(folder) as temporary:
-        for name in COMPONENTS:
-            weights = {f"{name}.{key}": value for key, value in network.get_submodule(name).state_dict().items()}
-            pattern = name + "{suffix}.safetensors"
-            save_torch_state_dict(weights, temporary, filename_pattern=pattern, max_shard_size=max_shard_size)
-        hierarchy.save(temporary / "mesh.safetensors")
-        config = {"format": FORMAT, "network": to_json_object(network.config)}
-        (temporary / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        write_network(network, hierarchy, temporary, {}, max_shard_size=max_shard_size)
         write_manifest(temporary)
+
+
+def write_network(
+    network: Network, hierarchy: MeshHierarchy, folder: Path, more: dict[str, Any], *, max_shard_size: str = "5GB"
+) -> None:
+    """Writes the files of a network into `folder`, without a manifest; `more` goes into its config.json."""
+    for name in COMPONENTS:
+        weights = {f"{name}.{key}": value for key, value in network.get_submodule(name).state_dict().items()}
+        pattern = name + "{suffix}.safetensors"
+        save_torch_state_dict(weights, folder, filename_pattern=pattern, max_shard_size=max_shard_size)
+    hierarchy.save(folder / "mesh.safetensors")
+    config = {"format": FORMAT, "network": to_json_object(network.config)} | more
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")

@@ -4,7 +4,7 @@ Every key of every file ends as loaded or known-dead, and every weight of the ne
 loaded and one `WeightsError` counts and names what is wrong.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import torch
@@ -37,13 +37,15 @@ def build_on_meta(config: NetworkConfig, hierarchy: MeshHierarchy, source: Path)
         raise ConfigError(f"{source}: a network of these sizes cannot be built: {str(error).splitlines()[0]}") from None
 
 
-def match_entries(network: nn.Module, entries: list[Entry], place: Place, source: Path) -> dict[str, Entry]:
-    """Entry of each weight of `network`, by the weight's name.
+def match_entries(
+    network: nn.Module, entries: list[Entry], place: Place, source: Path, tied: Collection[str] = ()
+) -> dict[str, Entry]:
+    """Entry of each weight of `network`, by the weight's name; `tied` are names of weights that have another name too.
 
     Raises:
         WeightsError: keys that are missing, unknown, or of another shape or type: its `keys` list them all.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if name not in tied}
     found: dict[str, Entry] = {}
     unknown, misshapen, mistyped = [], [], []
     for entry in entries:
@@ -70,7 +72,7 @@ def match_entries(network: nn.Module, entries: list[Entry], place: Place, source
     return found
 
 
-def fill(network: Network, entries: dict[str, Entry], device: torch.device, dtype: torch.dtype) -> None:
+def fill(network: nn.Module, entries: dict[str, Entry], device: torch.device, dtype: torch.dtype) -> None:
     """Replaces the meta tensors of `network` by the entries' values, and moves its tables to `device`.
 
     Weights become `dtype`, except those that stay float32 (see `weight_dtype`).

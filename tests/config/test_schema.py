@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fantasyid_engine.config.render import ScheduleConfig
 from fantasyid_engine.config.schema import (
     AbstractorConfig,
     DiTConfig,
@@ -21,7 +22,6 @@ from fantasyid_engine.config.schema import (
 )
 from fantasyid_engine.config.serialise import from_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.sampling.schedule import ScheduleConfig
 from tests.small import PAPER, RELEASED
 
 

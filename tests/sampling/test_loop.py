@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from fantasyid_engine.config.render import ScheduleConfig
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.sampling.guidance import guided
 from fantasyid_engine.sampling.loop import denoise
-from fantasyid_engine.sampling.schedule import ScheduleConfig
 from fantasyid_engine.sampling.solvers import DDIMSolver, DPMSolver, Step
 from tests.goldens import assert_close, golden, normal, require_reference
 
@@ -29,7 +29,7 @@ def test_matches_the_authors_pipeline(golden_network: Network) -> None:
         predictions.append(dit(x, torch.full((len(x),), t), embedded, id_kv))
         return predictions[-1]
 
-    def on_step(step: Step, x: Tensor) -> None:
+    def on_step(step: Step, x: Tensor, history: Tensor | None) -> None:
         latents.append(x)
 
     solver = DPMSolver(ScheduleConfig(), 4, noise=lambda like: next(draws))
@@ -71,7 +71,7 @@ def test_raising_in_on_step_cancels() -> None:
         calls.append(t)
         return x
 
-    def on_step(step: Step, x: Tensor) -> None:
+    def on_step(step: Step, x: Tensor, history: Tensor | None) -> None:
         if step.index == 1:
             raise Cancelled
 

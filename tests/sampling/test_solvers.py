@@ -7,7 +7,8 @@ import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 from torch import Tensor
 
-from fantasyid_engine.sampling.schedule import ScheduleConfig, alphas_cumprod, trailing_timesteps
+from fantasyid_engine.config.render import ScheduleConfig
+from fantasyid_engine.sampling.schedule import alphas_cumprod, trailing_timesteps
 from fantasyid_engine.sampling.solvers import DDIMSolver, DPMSolver, Solver
 from tests.goldens import assert_close, golden, normal, relative_l2
 

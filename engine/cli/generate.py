@@ -1,0 +1,115 @@
+"""`fantasyid-engine generate`: one video from a photo and a prompt, or again from a sidecar."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fantasyid_engine.cli.screen import say
+
+if TYPE_CHECKING:
+    from fantasyid_engine.request import VideoRequest
+    from fantasyid_engine.video.sidecar import Sidecar
+
+DEFAULT_MODEL = "avatar-mini"
+
+
+def generate(
+    out: Annotated[
+        Path, typer.Option("--out", help="The video to write: .mp4, .mov (ProRes), or a new folder of PNG pictures.")
+    ],
+    image: Annotated[Path | None, typer.Option("--image", help="The photo: JPEG, PNG, WebP, TIFF, HEIC ...")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="What happens in the video.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="PRESET|DIR", help="avatar-mini, fantasyid-5b, or a model folder.")
+    ] = None,
+    vertices: Annotated[
+        Path | None, typer.Option("--vertices", help="The face's vertices, a .ply as DECA writes it.")
+    ] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option("--negative-prompt", help="What the video should not show.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of all noise; without one, a new one is drawn.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Denoising steps; the model's own, 50, if not given.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", help="How strongly the prompt steers; 1 turns guidance off.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option("--frames", help="Frames; all that the model can if not given.")] = None,
+    face: Annotated[
+        int | None,
+        typer.Option("--face", help="Which face of the photo, as `faces` numbers them; the largest if not given."),
+    ] = None,
+    sidecar: Annotated[
+        Path | None, typer.Option("--from", help="Render again what this sidecar describes; other options change it.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N.")] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16.")] = None,
+    vae_tile: Annotated[
+        int | None, typer.Option("--vae-tile", min=0, help="Side of a VAE tile in pixels; 0 decodes the picture whole.")
+    ] = None,
+    bit_depth: Annotated[
+        int | None, typer.Option("--bit-depth", help="Bits a colour, 8 or 16 (for .mov and PNG).")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the video if it is there.")] = False,
+) -> None:
+    """Make a video of a person from one photo and one prompt.
+
+    Beside the video a sidecar (.json) keeps everything that it takes to make it again: --from renders it anew.
+
+    Example: fantasyid-engine generate --image face.png --prompt "turns the head and smiles" --seed 7 --out out.mp4
+
+    Example: fantasyid-engine generate --from out.json --out again.mp4
+    """
+    if sidecar is None and (image is None or prompt is None):
+        raise typer.BadParameter(f"needs --{'prompt' if image else 'image'}, or --from with a sidecar")
+    from fantasyid_engine.cli.screen import Screen
+    from fantasyid_engine.engine import Engine
+    from fantasyid_engine.result import check_save
+
+    check_save(out, overwrite=overwrite)
+    settings = _given(device=device, precision=precision, vae_tile=vae_tile)
+    changes = _given(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        seed=seed,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        num_frames=frames,
+        face_index=face,
+        bit_depth=bit_depth,
+    )
+    request, recorded = _request(sidecar, image, vertices, changes)
+    plan = recorded.plan if recorded and not settings else None
+    if plan:
+        settings = {"device": plan.device, "precision": plan.precision}
+    name = model or (recorded.model.name if recorded else DEFAULT_MODEL)
+
+    with Engine.open(name, **settings) as engine:
+        if recorded and model is None:
+            recorded.check_weights(engine.model.digests)
+        with Screen() as screen:
+            result = engine.generate(request, on_progress=screen.show, plan=plan)
+    result.save(out, overwrite=overwrite)
+    count, height, width, _ = result.frames.shape
+    say(f"wrote {out}: {count} frames of {width} x {height} at {result.fps} fps, seed {result.seed}")
+    say(f"frames sha256 {result.frames_sha256}")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _request(
+    sidecar: Path | None, image: Path | None, vertices: Path | None, changes: dict[str, Any]
+) -> "tuple[VideoRequest, Sidecar | None]":
+    from fantasyid_engine.request import VideoRequest
+    from fantasyid_engine.video.sidecar import read_sidecar
+
+    if sidecar is None:
+        assert image is not None
+        return VideoRequest(image=image, vertices=vertices, **changes), None
+    recorded = read_sidecar(sidecar, image=image, vertices=vertices)
+    return replace(recorded.request, **changes), recorded

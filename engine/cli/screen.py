@@ -1,0 +1,68 @@
+"""What the commands put on the screen: lines and progress. Text from outside is escaped here, and nowhere else."""
+
+import sys
+from types import TracebackType
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from fantasyid_engine.errors import one_line
+from fantasyid_engine.progress import Progress
+
+STAGES = {
+    "face": "reading the face",
+    "text": "reading the prompt",
+    "image": "encoding the photo",
+    "denoise": "denoising",
+    "decode": "decoding frames",
+}
+
+
+def say(text: str) -> None:
+    """Prints one line on standard output."""
+    typer.echo(one_line(text))
+
+
+def complain(text: str) -> None:
+    """Prints one line of a problem on standard error."""
+    sys.stderr.write(f"fantasyid-engine: {one_line(text)}\n")
+
+
+class Screen:
+    """Progress of a render: a bar a stage with step and time left on a terminal, one line a stage elsewhere."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._live = console.is_terminal
+        self._bars = Bars(
+            TextColumn("{task.description:<18}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self._live,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Screen":
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Takes a render's progress; see `Engine.generate`."""
+        if progress.note is not None:
+            complain(f"note: {progress.note}")
+        elif not self._live:
+            if progress.step == progress.steps:
+                steps = f"{progress.steps} steps in " if progress.steps > 1 else ""
+                complain(f"{STAGES[progress.stage]}: {steps}{progress.elapsed_s:.1f} s")
+        else:
+            if progress.stage not in self._tasks:
+                self._tasks[progress.stage] = self._bars.add_task(STAGES[progress.stage], total=progress.steps)
+            self._bars.update(self._tasks[progress.stage], completed=progress.step)

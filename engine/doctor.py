@@ -1,0 +1,158 @@
+"""What a render needs of a machine, checked part by part, and then all together by a tiny render."""
+
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fantasyid_engine import __version__
+from fantasyid_engine.config.presets import MINIATURES, PRESETS
+from fantasyid_engine.engine import Engine
+from fantasyid_engine.errors import EngineError
+from fantasyid_engine.request import VideoRequest
+from fantasyid_engine.runtime.device import memory_at_hand
+from fantasyid_engine.weights.folder import model_files
+from fantasyid_engine.weights.home import model_home
+from fantasyid_engine.weights.manifest import verify_files
+from fantasyid_engine.weights.parts import part_files
+
+State = Literal["ok", "optional", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: `ok`, `optional` (not there, and not needed to render), or `missing`, with its fix."""
+
+    name: str
+    state: State
+    detail: str
+    fix: str = ""
+
+
+@dataclass(slots=True)
+class Report:
+    """All checks of a machine."""
+
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing that a render needs is missing."""
+        return not self.fixes
+
+    @property
+    def fixes(self) -> list[str]:
+        """What to do, the most basic first."""
+        return [check.fix for check in self.checks if check.state == "missing"]
+
+
+def examine(model: str | None = None) -> Report:
+    """Checks this machine, and the files of `model` (a preset or a folder) where one is named."""
+    report = Report([_python(), _guarded("native module", _native, "pip install --force-reinstall fantasyid-engine")])
+    report.checks += [
+        _guarded("video codecs", _codecs, "pip install 'av>=18,<19'"),
+        _guarded("face detector", _detector, "pip install 'opencv-python-headless>=4.12,<5'"),
+        *_devices(),
+        _optional("HEIC photos", "pillow_heif", "pip install 'fantasyid-engine[heif]'"),
+        _optional("triton", "triton", "pip install triton"),
+        _optional("flash-attn", "flash_attn", "pip install 'fantasyid-engine[flash-attn]'"),
+        _optional("tensorrt", "tensorrt", "pip install 'fantasyid-engine[tensorrt]'"),
+        *(_preset(name) for name in PRESETS),
+    ]
+    if model is not None and model not in MINIATURES:
+        report.checks.append(_model(Path(model) if model not in PRESETS else model_home() / model))
+    if report.ready:
+        report.checks.append(_guarded("tiny render", _render, "report this line with the error that it names"))
+    return report
+
+
+def _guarded(name: str, look: Callable[[], str], fix: str) -> Check:
+    try:
+        return Check(name, "ok", look())
+    except Exception as error:  # a doctor names whatever is wrong
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        return Check(name, "missing", reason, fix)
+
+
+def _optional(name: str, module: str, fix: str) -> Check:
+    found = find_spec(module) is not None
+    return Check(name, "ok" if found else "optional", "installed" if found else "not installed", "" if found else fix)
+
+
+def _python() -> Check:
+    return Check(
+        "python", "ok", f"{platform.python_version()}, fantasyid-engine {__version__}, torch {torch.__version__}"
+    )
+
+
+def _native() -> str:
+    from fantasyid_engine._native import build_info
+
+    info = build_info()
+    if info["version"] != __version__:
+        raise RuntimeError(f"the module is of version {info['version']}, the package of {__version__}")
+    return f"{info['compiler']}, {info['threads']} threads"
+
+
+def _codecs() -> str:
+    from av.codec import Codec
+
+    return ", ".join(Codec(name, "w").long_name for name in ("libx264", "prores_ks", "png"))
+
+
+def _detector() -> str:
+    from fantasyid_engine.face.detect import HaarDetector
+
+    HaarDetector().detect(np.zeros((64, 64, 3), dtype=np.uint8))
+    return "OpenCV's Haar cascade"
+
+
+def _devices() -> list[Check]:
+    free = f"{memory_at_hand(torch.device('cpu')) / 2**30:.1f} GiB free"
+    checks = [Check("cpu", "ok", f"{torch.get_num_threads()} threads, {free}")]
+    for index in range(torch.cuda.device_count()):
+        free = f"{memory_at_hand(torch.device('cuda', index)) / 2**30:.1f} GiB free"
+        checks.append(Check(f"cuda:{index}", "ok", f"{torch.cuda.get_device_name(index)}, {free}"))
+    if len(checks) == 1:
+        fix = "for fantasyid-5b: an NVIDIA GPU, its driver, and torch with CUDA"
+        checks.append(Check("gpu", "optional", "torch sees no CUDA device; avatar-mini runs on the CPU", fix))
+    return checks
+
+
+def _preset(name: str) -> Check:
+    if name in MINIATURES:
+        trained = MINIATURES[name].render.trained
+        return Check(f"model {name}", "ok", "in the package" if trained else "made from a seed: renders noise")
+    folder = model_home() / name
+    if folder.is_dir():
+        return Check(f"model {name}", "ok", str(folder))
+    fix = f"fantasyid-engine weights convert DOWNLOADED_FOLDER {folder}"
+    return Check(f"model {name}", "optional", "no weights here", fix)
+
+
+def _model(folder: Path) -> Check:
+    try:
+        files = [*model_files(folder), *part_files(folder)]
+        known = verify_files(folder, files)
+    except EngineError as error:
+        return Check("model files", "missing", f"{folder} cannot render", str(error))
+    return Check(
+        "model files", "ok", f"{folder}: {len(files)} files, {'as in its manifest' if known else 'no manifest'}"
+    )
+
+
+def _render() -> str:
+    picture = BytesIO()
+    Image.linear_gradient("L").convert("RGB").save(picture, "PNG")
+    request = VideoRequest(image=picture.getvalue(), prompt="a test", seed=0, num_inference_steps=1, num_frames=1)
+    with tempfile.TemporaryDirectory() as folder, Engine.from_preset("avatar-mini", device="cpu") as engine:
+        path = engine.generate(request).save(Path(folder) / "test.mp4")
+        return f"photo to .mp4, {path.stat().st_size} bytes"

@@ -1,0 +1,257 @@
+"""The engine: a model ready to render, one request after the other."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fantasyid_engine.config.presets import MINIATURES, PRESETS
+from fantasyid_engine.errors import ConfigError, WeightsError
+from fantasyid_engine.face.conditioning import FaceCondition, condition
+from fantasyid_engine.job import Job, prepare
+from fantasyid_engine.progress import OnProgress, Watch
+from fantasyid_engine.request import VideoRequest
+from fantasyid_engine.result import VideoResult, make_record
+from fantasyid_engine.runtime.device import DTYPES, out_of_memory_as_error, resolve_device, resolve_precision
+from fantasyid_engine.runtime.plan import EngineConfig, ExecutionPlan
+from fantasyid_engine.sampling.loop import denoise
+from fantasyid_engine.sampling.noise import SeededNoise
+from fantasyid_engine.sampling.predict import dit_predictor
+from fantasyid_engine.sampling.solvers import Step, make_solver
+from fantasyid_engine.sampling.state import RenderState
+from fantasyid_engine.text.encoder import TextEncoder
+from fantasyid_engine.vae.decode import Frames, chunks, decode
+from fantasyid_engine.vae.encode import encode_photo
+from fantasyid_engine.vae.memory import smaller_tile
+from fantasyid_engine.weights.home import model_home
+from fantasyid_engine.weights.model import Model, load_model
+from fantasyid_engine.weights.untrained import untrained_model
+
+
+class Engine:
+    """Renders videos with one model. Safe to call from several threads: requests take turns.
+
+    ```python
+    with Engine.from_preset("avatar-mini") as engine:
+        result = engine.generate(VideoRequest(image="face.png", prompt="smiles", seed=7))
+        result.save("out.mp4")
+    ```
+    """
+
+    def __init__(self, model: Model, config: EngineConfig | None = None) -> None:
+        """Takes a loaded model as it is; `from_preset`, `from_pretrained` and `open` load one.
+
+        Raises:
+            DeviceError: the model's device cannot run its precision.
+        """
+        config = config or EngineConfig()
+        weight = model.network.tower.cls_token
+        precision = next(name for name, dtype in DTYPES.items() if dtype == weight.dtype)
+        self._turn = threading.RLock()
+        self._config = replace(config, device=str(weight.device), precision=precision)
+        max_length = model.network.config.dit.max_text_seq_length
+        text = TextEncoder(model.text_encoder, model.tokenizer, max_length, config.text_cache)
+        self._loaded: tuple[Model, TextEncoder] | None = (model, text)
+
+    @classmethod
+    def open(cls, model: str | Path, **settings: Any) -> "Engine":
+        """A preset by its name, or else a model folder; see `from_preset` and `from_pretrained`."""
+        return cls.from_preset(str(model), **settings) if model in PRESETS else cls.from_pretrained(model, **settings)
+
+    @classmethod
+    def from_preset(cls, name: str, **settings: Any) -> "Engine":
+        """A model that has a name.
+
+        Args:
+            name: `avatar-mini` (in this version made from a seed, not trained), or `fantasyid-5b`, which is looked for
+                in `$FANTASYID_MODELS`.
+            **settings: fields of `EngineConfig`.
+
+        Raises:
+            ConfigError: there is no such preset.
+            WeightsError: its weights are not there, or as in `from_pretrained`.
+            DeviceError: as in `from_pretrained`.
+        """
+        if name not in PRESETS:
+            raise ConfigError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
+        if name in MINIATURES:
+            config, device, dtype = _resolve(settings)
+            return cls(untrained_model(name, MINIATURES[name]).to(device, dtype), config)
+        folder = model_home() / name
+        if not folder.is_dir():
+            raise WeightsError(
+                f"no weights for {name} at {folder}: fantasyid-engine weights convert DOWNLOADED_FOLDER {folder}"
+            )
+        return cls.from_pretrained(folder, **settings)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **settings: Any) -> "Engine":
+        """A model folder, in the authors' layout or our own.
+
+        Args:
+            folder: the model folder.
+            **settings: fields of `EngineConfig`, such as `device="cuda"`.
+
+        Raises:
+            WeightsError, ConfigError: see `load_model`.
+            DeviceError: the device is not there, or has not the precision asked for.
+            ResourceError: there is no memory for the weights.
+        """
+        config, device, dtype = _resolve(settings)
+        with out_of_memory_as_error(f"loading {folder}"):
+            return cls(load_model(Path(folder), device=device, dtype=dtype, verify=config.verify), config)
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets the model go; a render under way ends first. Closing twice is fine."""
+        with self._turn:
+            self._loaded = None
+
+    @property
+    def model(self) -> Model:
+        """The model; raises ConfigError once the engine is closed."""
+        return self._open()[0]
+
+    def _open(self) -> tuple[Model, TextEncoder]:
+        if self._loaded is None:
+            raise ConfigError("this engine is closed; open another")
+        return self._loaded
+
+    def generate(
+        self,
+        request: VideoRequest,
+        *,
+        on_progress: OnProgress | None = None,
+        plan: ExecutionPlan | None = None,
+        resume: RenderState | None = None,
+    ) -> VideoResult:
+        """Renders one video.
+
+        Args:
+            request: what to render.
+            on_progress: called on this thread as the render goes on; what it raises stops the render (`Cancelled` is
+                there for that). In the denoise stage it can take a state to resume from.
+            plan: the plan of an earlier render, to get its frames again; None resolves one.
+            resume: where a render of the same request stopped; brings its plan and seed.
+
+        Returns:
+            The frames, and the record that makes them again. The same request and plan give the same frames.
+
+        Raises:
+            InputError: the request cannot be rendered; see its `code`.
+            ConfigError: `plan` or `resume` are not of this engine, or the model makes no numbers in this precision.
+            ResourceError: out of memory, also in the smallest tiles.
+        """
+        with self._turn:
+            model, watch = self.model, Watch(on_progress)
+            job = prepare(model, self._config, request, plan=plan, resume=resume)
+            noise = SeededNoise(job.seed)
+            if not model.render.trained:
+                watch.note(f"{model.name} is not trained: its weights come from a seed, so the picture is noise")
+            face = self._condition(job, watch)
+            text_BLC = self._encode_text(job, watch)
+            image_BFCHW = self._encode_image(job, face, noise, watch)
+            latents_BFCHW = self._denoise(job, face, text_BLC, image_BFCHW, noise, watch)
+            frames, job = self._decode(job, latents_BFCHW, watch)
+            record = make_record(job, model, frames, face, watch)
+            return VideoResult(frames, model.render.fps, job.seed, tuple(watch.notes), record)
+
+    def _condition(self, job: Job, watch: Watch) -> FaceCondition:
+        model, render = self.model, self.model.render
+        with watch.stage("face"), out_of_memory_as_error("reading the face"):
+            return condition(
+                model.network,
+                model.hierarchy,
+                job.face,
+                detect=render.face == "detect",
+                crop_size=render.crop_size,
+                template=render.template_vertices,
+            )
+
+    def _encode_text(self, job: Job, watch: Watch) -> Tensor:
+        """Tokens [2, L, C] of negative prompt and prompt, or [1, L, C] of the prompt where guidance is off."""
+        _, encode = self._open()
+        with watch.stage("text"), out_of_memory_as_error("encoding the prompt"):
+            tokens = [encode(prompt) for prompt in job.prompts]
+            for what, text in zip(("prompt", "negative prompt"), reversed(tokens), strict=False):
+                if text.cut:
+                    kept = text.count - text.cut
+                    watch.note(
+                        f"the {what} has {text.count} tokens; this model reads the first {kept}, the rest is cut"
+                    )
+        return torch.cat([text.tokens for text in tokens])
+
+    def _encode_image(self, job: Job, face: FaceCondition, noise: SeededNoise, watch: Watch) -> Tensor | None:
+        """Image latents of the crop; None for a text-to-video model."""
+        if not self.model.network.config.dit.image_channels:
+            return None
+        with watch.stage("image"), out_of_memory_as_error("encoding the photo"):
+            return encode_photo(self.model.vae, face.crop, self.model.frame_size, job.size[0], noise)
+
+    def _denoise(
+        self,
+        job: Job,
+        face: FaceCondition,
+        text_BLC: Tensor,
+        image_BFCHW: Tensor | None,
+        noise: SeededNoise,
+        watch: Watch,
+    ) -> Tensor:
+        model, scale = self.model, job.request.guidance_scale or 1.0
+        dit, device = model.network.dit, text_BLC.device
+        predict = dit_predictor(dit, face.id_kv, text_BLC, image_BFCHW, job.size, scale)
+        solver = make_solver(model.render.solver, model.schedule, job.num_steps, noise)
+        frames, height, width = job.size
+        x_BFCHW = noise(torch.empty(1, frames, dit.config.out_channels, height, width, device=device))
+        history, steps_done = None, 0
+        if job.resume is not None:
+            x_BFCHW, steps_done = job.resume.latents.to(device), job.resume.steps_done
+            history = None if job.resume.history is None else job.resume.history.to(device)
+            noise.restore(job.resume.noise)
+
+        def on_step(step: Step, x: Tensor, history: Tensor | None) -> None:
+            watch.step(step.index + 1, lambda: job.state(step.index + 1, x, history, noise))
+
+        with watch.stage("denoise", job.num_steps), out_of_memory_as_error("denoising"):
+            x_BFCHW = denoise(predict, solver, x_BFCHW, history=history, steps_done=steps_done, on_step=on_step)
+        if not bool(x_BFCHW.isfinite().all()):
+            raise ConfigError(f"the model makes values that are no numbers in {job.plan.precision}; try float32")
+        return x_BFCHW
+
+    def _decode(self, job: Job, latents_BFCHW: Tensor, watch: Watch) -> tuple[Frames, Job]:
+        """The frames, and the job with the tiles that they were decoded in."""
+        with watch.stage("decode", len(chunks(job.size[0]))), out_of_memory_as_error("decoding the video"):
+            while True:
+                try:
+                    return self._decode_as_planned(job, latents_BFCHW, watch), job
+                except torch.OutOfMemoryError:
+                    smaller = smaller_tile(job.plan.vae_tile, job.size[1:])
+                    if job.pinned or smaller is None:
+                        raise
+                    job = replace(job, plan=replace(job.plan, vae_tile=smaller))
+                # Outside the handler, whose traceback would keep the failed attempt's tensors alive.
+                watch.note(f"out of memory in the decoder; decoding in tiles of {job.plan.vae_tile} latents instead")
+
+    def _decode_as_planned(self, job: Job, latents_BFCHW: Tensor, watch: Watch) -> Frames:
+        return decode(
+            self.model.vae,
+            latents_BFCHW,
+            job.plan.vae_tile,
+            bits=job.request.bit_depth,
+            on_chunk=lambda done, total: watch.step(done),
+        )
+
+
+def _resolve(settings: dict[str, Any]) -> tuple[EngineConfig, torch.device, torch.dtype]:
+    config = EngineConfig(**settings)
+    device = resolve_device(config.device)
+    return config, device, DTYPES[resolve_precision(config.precision, device)]

@@ -1,0 +1,183 @@
+"""A request made ready for one model: every setting resolved, inputs read, the plan fixed."""
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fantasyid_engine.config.serialise import to_json_object
+from fantasyid_engine.errors import ConfigError, InputError
+from fantasyid_engine.face.conditioning import FaceInput
+from fantasyid_engine.face.photo import photo_bytes
+from fantasyid_engine.face.source import name_of
+from fantasyid_engine.face.vertices import vertices_bytes
+from fantasyid_engine.request import VideoRequest, bare
+from fantasyid_engine.runtime.device import memory_at_hand
+from fantasyid_engine.runtime.plan import EngineConfig, ExecutionPlan
+from fantasyid_engine.sampling.noise import SeededNoise
+from fantasyid_engine.sampling.state import RenderState
+from fantasyid_engine.vae.memory import largest_tile
+from fantasyid_engine.weights.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One render.
+
+    Attributes:
+        request: every setting resolved.
+        face: what it brings for its face.
+        size: latent frames, height and width.
+        plan: how it runs; `pinned` where it must not change on the way.
+        resume: where it goes on from.
+        digest: SHA-256 of what is rendered.
+    """
+
+    request: VideoRequest
+    face: FaceInput
+    size: tuple[int, int, int]
+    plan: ExecutionPlan
+    pinned: bool
+    resume: RenderState | None
+    digest: str
+
+    @property
+    def seed(self) -> int:
+        """Of all noise."""
+        return self.request.seed or 0
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the solver."""
+        return self.request.num_inference_steps or 1
+
+    @property
+    def prompts(self) -> list[str]:
+        """Negative prompt and prompt; the prompt alone where guidance is off."""
+        prompt = bare(self.request.prompt)
+        return [prompt] if self.request.guidance_scale == 1 else [bare(self.request.negative_prompt), prompt]
+
+    def state(self, steps_done: int, latents: Tensor, history: Tensor | None, noise: SeededNoise) -> RenderState:
+        """Where this render can go on from, copied to the CPU."""
+        return RenderState(
+            request_digest=self.digest,
+            seed=self.seed,
+            plan=self.plan,
+            steps_done=steps_done,
+            latents=latents.to("cpu", torch.float32, copy=True),
+            history=None if history is None else history.to("cpu", copy=True),
+            noise=noise.state(),
+        )
+
+
+def prepare(
+    model: Model,
+    config: EngineConfig,
+    request: VideoRequest,
+    *,
+    plan: ExecutionPlan | None,
+    resume: RenderState | None,
+) -> Job:
+    """Resolves a request for a model.
+
+    Args:
+        model: the model.
+        config: of the engine, `auto` resolved.
+        request: what to render.
+        plan: pins the plan.
+        resume: pins plan and seed.
+
+    Raises:
+        InputError: a file that cannot be read, or a frame count that the model cannot make.
+        ConfigError: a plan or a state of another engine or request.
+    """
+    face = FaceInput(
+        photo=photo_bytes(request.image),
+        name=name_of(request.image, "photo"),
+        vertices=None if request.vertices is None else vertices_bytes(request.vertices),
+        vertices_name=name_of(request.vertices or b"", "vertex"),
+        index=request.face_index,
+    )
+    if model.render.face == "picture" and request.face_index not in (None, 1):
+        raise InputError("face_index", "this model takes the picture as its crop: there is no second face to choose")
+    resolved = _resolve(model, request, resume)
+    size = _latent_size(model, resolved)
+    pinned = plan or (resume.plan if resume else None)
+    if pinned is not None:
+        _check_plan(pinned, config)
+    job = Job(
+        request=resolved,
+        face=face,
+        size=size,
+        plan=pinned or _plan(model, config, size),
+        pinned=pinned is not None,
+        resume=resume,
+        digest=_digest(model, resolved, face),
+    )
+    if resume is not None:
+        _check_resume(resume, job, model)
+    return job
+
+
+def _resolve(model: Model, request: VideoRequest, resume: RenderState | None) -> VideoRequest:
+    seed = request.seed if request.seed is not None else (resume.seed if resume else secrets.randbelow(2**32))
+    scale, steps = request.guidance_scale, request.num_inference_steps
+    return replace(
+        request,
+        seed=seed,
+        num_inference_steps=model.render.num_inference_steps if steps is None else steps,
+        guidance_scale=float(model.render.guidance_scale if scale is None else scale),
+        num_frames=model.frame_counts[-1] if request.num_frames is None else request.num_frames,
+    )
+
+
+def _latent_size(model: Model, request: VideoRequest) -> tuple[int, int, int]:
+    frames, allowed = request.num_frames or 1, model.frame_counts
+    if frames not in allowed:
+        counts = ", ".join(map(str, allowed))
+        raise InputError("frames_unsupported", f"{frames} frames cannot be made by this model; it makes {counts}")
+    dit = model.network.config.dit
+    return (frames - 1) // dit.temporal_compression_ratio + 1, dit.sample_height, dit.sample_width
+
+
+def _plan(model: Model, config: EngineConfig, size: tuple[int, int, int]) -> ExecutionPlan:
+    device, latent_size = torch.device(config.device), size[1:]
+    if config.vae_tile is None:
+        tile = largest_tile(model.vae, latent_size, memory_at_hand(device))
+    else:
+        side = max(1, config.vae_tile // model.spatial_scale)
+        rows, columns = (min(side, length) for length in latent_size)
+        tile = None if config.vae_tile == 0 or (rows, columns) == latent_size else (rows, columns)
+    return ExecutionPlan(device=device.type, precision=config.precision, vae_tile=tile)
+
+
+def _check_plan(plan: ExecutionPlan, config: EngineConfig) -> None:
+    for what, planned, ours in (
+        ("device", plan.device, torch.device(config.device).type),
+        ("precision", plan.precision, config.precision),
+    ):
+        if planned != ours:
+            raise ConfigError(
+                f"the plan to render again has {what} {planned}; this engine runs {ours}, and frames would differ: "
+                f"open the engine with {what}={planned}, or leave the plan out"
+            )
+
+
+def _check_resume(resume: RenderState, job: Job, model: Model) -> None:
+    shape = (1, job.size[0], model.network.config.dit.out_channels, *job.size[1:])
+    if resume.request_digest != job.digest:
+        raise ConfigError("the state to resume from is of another request, photo or model")
+    fits = all(tuple(t.shape) == shape for t in (resume.latents, resume.history) if t is not None)
+    if not fits or not 0 <= resume.steps_done <= job.num_steps:
+        raise ConfigError("the state to resume from does not fit this request: latents of another size")
+
+
+def _digest(model: Model, request: VideoRequest, face: FaceInput) -> str:
+    """SHA-256 of what is rendered: settings, prompts, bytes of the inputs, weights."""
+    settings: dict[str, Any] = to_json_object(replace(request, image="-", vertices=None))
+    settings |= {"image": face.photo_sha256, "vertices": face.vertices_sha256, "weights": dict(model.digests)}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,79 @@
+"""What comes in: one photo, one prompt, and how to render them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fantasyid_engine.errors import InputError
+
+MOST_STEPS = 1000
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRequest:
+    """One video to make.
+
+    Attributes:
+        image: the photo: a path, or the bytes of a picture file.
+        prompt: what happens in the video; who is in it comes from the photo.
+        vertices: the face's vertices as a `.ply` (path or bytes), for models that need them.
+        negative_prompt: what to steer away from.
+        seed: of all noise; None draws one, which the result tells.
+        num_inference_steps: None takes the model's (50).
+        guidance_scale: how strongly the prompt steers; 1 turns guidance off; None takes the model's.
+        num_frames: None takes all that the model was made for.
+        face_index: which face of the photo, counted from 1 as `faces` numbers them; None takes the largest.
+        bit_depth: bits a colour of the frames, 8 or 16.
+
+    Raises:
+        InputError: a value that no model can render, by its code: `image_missing`, `prompt_empty`, `prompt_invalid`,
+            `seed_invalid`, `steps_invalid`, `guidance_invalid`, `frames_unsupported`, `face_index`, `bit_depth`.
+    """
+
+    image: str | Path | bytes
+    prompt: str
+    vertices: str | Path | bytes | None = None
+    negative_prompt: str = ""
+    seed: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    num_frames: int | None = None
+    face_index: int | None = None
+    bit_depth: Literal[8, 16] = 8
+
+    def __post_init__(self) -> None:
+        if not self.image or self.image == Path():
+            raise InputError("image_missing", "no photo; name a picture of a face")
+        for name in ("prompt", "negative_prompt"):
+            if not _is_text(getattr(self, name)):
+                raise InputError("prompt_invalid", f"the {name} is no text, or holds characters that are none")
+        if not bare(self.prompt):
+            raise InputError("prompt_empty", "the prompt is empty; say what happens in the video")
+        self._integer("seed", "seed_invalid", 0, LARGEST_SEED)
+        self._integer("num_inference_steps", "steps_invalid", 1, MOST_STEPS)
+        self._integer("num_frames", "frames_unsupported", 1, 10_000)
+        self._integer("face_index", "face_index", 1, 10_000)
+        scale = self.guidance_scale
+        if scale is not None and (type(scale) not in (int, float) or not 1 <= scale <= 100):
+            raise InputError("guidance_invalid", f"guidance_scale is {scale!r}; it must be a number from 1 to 100")
+        if self.bit_depth not in (8, 16):
+            raise InputError("bit_depth", f"bit_depth is {self.bit_depth!r}; it must be 8 or 16")
+
+    def _integer(self, name: str, code: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if value is not None and (type(value) is not int or not least <= value <= most):
+            raise InputError(code, f"{name} is {value!r}; it must be an integer from {least} to {most}")
+
+
+def bare(prompt: str) -> str:
+    """A prompt without the space and quotation marks around it, as the release reads it."""
+    return prompt.strip().strip('"').strip()
+
+
+def _is_text(value: object) -> bool:
+    """Whether it can be written as UTF-8 and passed to C: no lone surrogates, no NUL."""
+    try:
+        return isinstance(value, str) and b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False

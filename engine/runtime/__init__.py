@@ -1,0 +1,1 @@
+"""Runtime: devices, precision, and the plan by which a render runs."""

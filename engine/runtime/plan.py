@@ -1,0 +1,54 @@
+"""The execution plan: everything about how a render runs that its frames depend on.
+
+The same request under the same plan gives the same frames. A plan is resolved once, recorded beside the video, and
+pinned when that video is rendered again or a stopped render goes on.
+"""
+
+from typing import Literal
+
+from fantasyid_engine.config.check import all_positive, config, one_of, positive
+
+
+@config
+class ExecutionPlan:
+    """How one render runs.
+
+    `vae_tile` is the height and width of a VAE tile in latents; None decodes the picture whole.
+    """
+
+    device: str
+    precision: str
+    vae_tile: tuple[int, int] | None = None
+    backend: Literal["eager"] = "eager"
+    attention: Literal["sdpa"] = "sdpa"
+    step_cache: Literal["none"] = "none"
+    batch_size: Literal[1] = 1
+    parallel: Literal["none"] = "none"
+
+    def __post_init__(self) -> None:
+        one_of(self, "device", ("cpu", "cuda"))
+        one_of(self, "precision", ("float32", "bfloat16"))
+        if self.vae_tile is not None:
+            all_positive(self, "vae_tile", most=65536)
+
+
+@config
+class EngineConfig:
+    """How an engine runs; `auto` is resolved when it is made.
+
+    `device` is auto, cpu, cuda or cuda:N. `precision` auto is bfloat16 on a GPU and float32 on a CPU. `vae_tile` is the
+    side of a VAE tile in pixels; 0 decodes whole, None takes the largest that the memory at hand allows.
+    `text_cache` counts the prompts whose tokens are kept. `verify` compares weights with their manifest on loading.
+    """
+
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    vae_tile: int | None = None
+    text_cache: int = 64
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        one_of(self, "precision", ("auto", "float32", "bfloat16"))
+        positive(self, "text_cache")
+        if self.vae_tile:
+            positive(self, "vae_tile", most=65536)

@@ -1,0 +1,34 @@
+"""From a DiT and what a request conditions it on to a `predict` for the loop."""
+
+import torch
+from torch import Tensor
+
+from fantasyid_engine.models.dit import DiT
+from fantasyid_engine.sampling.guidance import Predict, guided
+
+
+@torch.inference_mode()
+def dit_predictor(
+    dit: DiT, id_kv: Tensor, text_BLC: Tensor, image_BFCHW: Tensor | None, size: tuple[int, int, int], scale: float
+) -> Predict:
+    """A guided `predict` of latents [1, F, C, H, W]; what the steps share is computed here, once.
+
+    Args:
+        dit: the denoiser.
+        id_kv: keys and values of the face [I, 2, 1, heads, K, d].
+        text_BLC: text tokens of [negative, prompt], or of the prompt alone, which turns guidance off.
+        image_BFCHW: image latents [1, F, C, H, W], or None for text-to-video.
+        size: latent frames, height, width.
+        scale: guidance scale.
+
+    Raises:
+        ValueError: a size, text or image latents that the model cannot take.
+    """
+    embedded = dit.embed(text_BLC, *size, image_BFCHW)
+    weight = dit.proj_out.weight
+
+    def predict(x_BFCHW: Tensor, t: int) -> Tensor:
+        # The latents stay float32 from step to step; the network sees them in its own dtype.
+        return dit(x_BFCHW.to(weight.dtype), torch.tensor([t], device=weight.device), embedded, id_kv)
+
+    return guided(predict, scale) if len(text_BLC) == 2 else predict

@@ -1,0 +1,127 @@
+"""The sidecar: a JSON file beside a video with everything that it takes to render it again.
+
+out.mp4 -> out.json        folder/ -> folder/render.json
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from fantasyid_engine.config.serialise import read_json_object
+from fantasyid_engine.errors import InputError, OutputError, WeightsError
+from fantasyid_engine.request import VideoRequest
+from fantasyid_engine.runtime.plan import ExecutionPlan
+from fantasyid_engine.weights.manifest import sha256
+
+FORMAT = "fantasyid-render-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """SHA-256 of the bytes of the photo and of the vertex file."""
+
+    image_sha256: str
+    vertices_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUsed:
+    """Which model it was: preset or folder, and SHA-256 of its files."""
+
+    name: str
+    weights: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """What a render is made again from; the request has every setting resolved."""
+
+    request: VideoRequest
+    plan: ExecutionPlan
+    inputs: Inputs
+    model: ModelUsed
+
+    def check_weights(self, digests: Mapping[str, str]) -> None:
+        """Raises WeightsError unless a model's digests are those recorded: other weights make other frames."""
+        if dict(digests) != self.model.weights:
+            raise WeightsError(
+                f"the weights of {self.model.name} are not those that the video was rendered with; "
+                "name the model with --model to render with these"
+            )
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the sidecar of a video is."""
+    return path.with_suffix(".json")
+
+
+def check_place(path: Path) -> None:
+    """Refuses to replace a file that is no sidecar; raises OutputError."""
+    if path.exists() and _format(path) != FORMAT:
+        raise OutputError(f"cannot write {path}: a file that is no sidecar has this name; name another video")
+
+
+def _format(path: Path) -> Any:
+    try:
+        return read_json_object(path, OutputError).get("format")
+    except OutputError:
+        return None
+
+
+def record_text(record: dict[str, Any]) -> str:
+    """A record as JSON."""
+    return json.dumps(record, indent=1, ensure_ascii=False)
+
+
+def read_sidecar(path: Path, *, image: Path | None = None, vertices: Path | None = None) -> Sidecar:
+    """Reads the sidecar of a video.
+
+    Args:
+        path: the sidecar.
+        image: the photo, where it is not where it was, or was not a file.
+        vertices: the vertex file, likewise.
+
+    Raises:
+        InputError: `sidecar_unreadable`: missing, no sidecar, or values that no render has; `input_changed`: photo or
+            vertices are gone or not the same bytes; what `VideoRequest` raises.
+    """
+    values = read_json_object(path, _Unreadable)
+    if values.get("format") != FORMAT:
+        raise _Unreadable(f"{path} is no sidecar of a render: its format is not {FORMAT}")
+    request = values.get("request")
+    if isinstance(request, dict):
+        request |= {"image": str(image)} if image else {}
+        request |= {"vertices": str(vertices)} if vertices else {}
+        if request.get("image") is None:
+            raise InputError("image_missing", f"{path} was rendered from bytes, not from a file; pass --image")
+    try:
+        sidecar = TypeAdapter(Sidecar).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise _Unreadable(f"{path} is no sidecar of a render: {place}: {first['msg']}") from None
+    for recorded, named, digest in (
+        (sidecar.request.image, image, sidecar.inputs.image_sha256),
+        (sidecar.request.vertices, vertices, sidecar.inputs.vertices_sha256),
+    ):
+        if named is None and isinstance(recorded, str):
+            _check_unchanged(Path(recorded), digest)
+    return sidecar
+
+
+def _check_unchanged(path: Path, digest: str | None) -> None:
+    try:
+        changed = sha256(path) != digest
+    except OSError as error:
+        raise InputError("input_changed", f"{path} cannot be read again: {error.strerror}; name the file") from None
+    if changed:
+        raise InputError("input_changed", f"{path} is not the file that the video was rendered from; name that one")
+
+
+class _Unreadable(InputError):
+    def __init__(self, message: str) -> None:
+        super().__init__("sidecar_unreadable", message)
