@@ -50,7 +50,7 @@ for name in names:
     if name not in needs_extra:
         importlib.import_module(name)
 installed = {d.metadata["Name"].lower() for d in importlib.metadata.distributions()}
-assert not installed & {"rtree", "scipy", "onnx", "pytest", "onnxruntime", "tensorrt", "flash-attn"}, installed
+assert not installed & {"trimesh", "scipy", "onnx", "pytest", "onnxruntime", "tensorrt", "flash-attn"}, installed
 from diffusers import AutoencoderKLCogVideoX
 from transformers import T5EncoderModel
 print(len(names), _native.build_info()["version"])

@@ -1,0 +1,1 @@
+"""What a user gives of a person (a photo, perhaps vertices) -> what the networks take."""

@@ -1,0 +1,107 @@
+"""The face stage: a photo and vertices -> keys and values for every injection, once a request.
+
+    photo -> crop -> bicubic to the tower's size, CLIP's mean and deviation -> tower -> conditioner(features, vertices)
+
+I injections, K identity tokens, d channels a head.
+Source: github.com/Fantasy-AMAP/fantasy-id @ c429092, infer.py.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fantasyid_engine.errors import InputError
+from fantasyid_engine.face.crop import crop_face, square_crop
+from fantasyid_engine.face.detect import FaceBox, FaceDetector, HaarDetector, find_faces, pick_face
+from fantasyid_engine.face.photo import decode_photo
+from fantasyid_engine.face.vertices import decode_vertices
+from fantasyid_engine.models.mesh import MeshHierarchy
+from fantasyid_engine.models.network import Network
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceInput:
+    """What a request brings for its face: bytes of the photo and of the vertex file, and what messages call them."""
+
+    photo: bytes
+    name: str
+    vertices: bytes | None
+    vertices_name: str
+    index: int | None
+
+    @property
+    def photo_sha256(self) -> str:
+        """Hex digest of the photo's bytes."""
+        return hashlib.sha256(self.photo).hexdigest()
+
+    @property
+    def vertices_sha256(self) -> str | None:
+        """Hex digest of the vertex file's bytes."""
+        return None if self.vertices is None else hashlib.sha256(self.vertices).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class FaceCondition:
+    """A face as the DiT takes it: `id_kv` [I, 2, 1, heads, K, d].
+
+    `crop` [S, S, 3] is what the networks saw of the photo, `box` where it was found (None: the picture is the crop).
+    """
+
+    id_kv: Tensor
+    crop: NDArray[np.uint8]
+    box: FaceBox | None
+
+
+@torch.inference_mode()
+def condition(
+    network: Network, hierarchy: MeshHierarchy, face: FaceInput, *, detect: bool, crop_size: int, template: bool
+) -> FaceCondition:
+    """Conditions a network on a face.
+
+    Args:
+        network: tower and conditioner.
+        hierarchy: the mesh of the vertices.
+        face: photo and vertices.
+        detect: find the face and crop it; else the picture is the crop.
+        crop_size: side of the crop in pixels.
+        template: the mesh's template stands in for vertices that are not given.
+
+    Raises:
+        InputError: see `decode_photo`, `find_faces`, `pick_face` and `decode_vertices`; `vertices_missing`.
+    """
+    photo = decode_photo(face.photo, face.name)
+    if face.vertices is not None:
+        vertices_V3 = decode_vertices(face.vertices, face.vertices_name, hierarchy)
+    elif template:
+        vertices_V3 = hierarchy.template
+    else:
+        raise InputError(
+            "vertices_missing",
+            f"no vertices for {face.name}: this model needs the face's {hierarchy.levels[0]} vertices in metres as a "
+            ".ply (DECA makes them); pass --vertices FILE",
+        )
+    box = _find(HaarDetector(), photo, face) if detect else None
+    crop = square_crop(photo, crop_size) if box is None else crop_face(photo, box)
+    weight = network.tower.cls_token
+    picture = tower_input(crop, network.config.tower.image_size).to(weight)
+    return FaceCondition(network.id_kv(picture, vertices_V3[None].to(weight.device)), crop, box)
+
+
+def _find(detector: FaceDetector, photo: NDArray[np.uint8], face: FaceInput) -> FaceBox:
+    return pick_face(find_faces(detector, photo, face.name), face.index, face.name)
+
+
+def tower_input(crop: NDArray[np.uint8], size: int) -> Tensor:
+    """RGB crop [S, S, 3] -> what `Tower.forward` takes, [1, 3, size, size] float32."""
+    picture = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None].float() / 255
+    picture = F.interpolate(picture, size=(size, size), mode="bicubic", align_corners=False, antialias=True)
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_DEVIATION))
+    return (picture - mean) / deviation
