@@ -26,7 +26,7 @@ from fantasyid_engine.sampling.state import RenderState
 from fantasyid_engine.text.encoder import TextEncoder
 from fantasyid_engine.vae.decode import Frames, chunks, decode
 from fantasyid_engine.vae.encode import encode_photo
-from fantasyid_engine.vae.memory import smaller_tile
+from fantasyid_engine.vae.memory import leaner_tile
 from fantasyid_engine.weights.home import model_home
 from fantasyid_engine.weights.model import Model, load_model
 from fantasyid_engine.weights.untrained import untrained_model
@@ -234,10 +234,10 @@ class Engine:
                 try:
                     return self._decode_as_planned(job, latents_BFCHW, watch), job
                 except torch.OutOfMemoryError:
-                    smaller = smaller_tile(job.plan.vae_tile, job.size[1:])
-                    if job.pinned or smaller is None:
+                    leaner = leaner_tile(self.model.vae, job.size[1:], job.plan.vae_tile)
+                    if job.pinned or leaner is None:
                         raise
-                    job = replace(job, plan=replace(job.plan, vae_tile=smaller))
+                    job = replace(job, plan=replace(job.plan, vae_tile=leaner))
                 # Outside the handler, whose traceback would keep the failed attempt's tensors alive.
                 watch.note(f"out of memory in the decoder; decoding in tiles of {job.plan.vae_tile} latents instead")
 

@@ -20,7 +20,7 @@ from fantasyid_engine.runtime.device import memory_at_hand
 from fantasyid_engine.runtime.plan import EngineConfig, ExecutionPlan
 from fantasyid_engine.sampling.noise import SeededNoise
 from fantasyid_engine.sampling.state import RenderState
-from fantasyid_engine.vae.memory import largest_tile
+from fantasyid_engine.vae.memory import best_tile
 from fantasyid_engine.weights.model import Model
 
 
@@ -147,7 +147,7 @@ def _latent_size(model: Model, request: VideoRequest) -> tuple[int, int, int]:
 def _plan(model: Model, config: EngineConfig, size: tuple[int, int, int]) -> ExecutionPlan:
     device, latent_size = torch.device(config.device), size[1:]
     if config.vae_tile is None:
-        tile = largest_tile(model.vae, latent_size, memory_at_hand(device))
+        tile = best_tile(model.vae, latent_size, memory_at_hand(device))
     else:
         side = max(1, config.vae_tile // model.spatial_scale)
         rows, columns = (min(side, length) for length in latent_size)

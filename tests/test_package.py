@@ -68,7 +68,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_the_mapped_folders(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for part in ("cli.py", "models/dit.py", "kernels/__init__.py", "training/__init__.py", "export/__init__.py"):
+    for part in ("cli/__init__.py", "models/dit.py", "kernels/__init__.py", "training/__init__.py", "export/__init__.py"):
         assert f"fantasyid_engine/{part}" in names
     for part in ("py.typed", "_native.pyi"):
         assert f"fantasyid_engine/{part}" in names

@@ -29,7 +29,7 @@ def doctor(
         typer.echo(json.dumps({"ready": report.ready, "checks": [asdict(check) for check in report.checks]}, indent=1))
     else:
         for check in report.checks:
-            say(f"{check.state:<9}{check.name:<18}{check.detail}" + (f" -> {check.fix}" if check.fix else ""))
+            say(f"{check.state:<9}{check.name:<20}{check.detail}" + (f" -> {check.fix}" if check.fix else ""))
         say("ready" if report.ready else f"not ready: {report.fixes[0]}")
     if not report.ready:
         raise typer.Exit(ConfigError.exit_code)

@@ -1,60 +1,70 @@
-"""How much memory a decode takes, and the largest tile that fits.
+"""How much memory a decode takes, and the tiles that fit.
 
-All figures are multiples of one feature map at full resolution: channels of the last block x frames of a chunk x
-pixels.
+In multiples of one feature map at full resolution (channels of the last block x frames of a chunk x pixels):
 
-    whole picture   WHOLE maps
-    tiles           KEPT maps of the picture (what tiles in lockstep hold, and the causal convolutions' memory), and
-                    WHOLE - KEPT of one tile
+    whole picture   WHOLE
+    tiles           KEPT x area of all tiles + (WHOLE - KEPT) x area of one tile, both as shares of the picture
 
+Tiles in lockstep all keep what they need to go on, so tiles spare a third of the memory, not all but one tile's; small
+tiles, which are mostly overlap, spare nothing. diffusers' own decode of the whole picture takes 25.
 Measured by `benchmarks/bench_vae_tiling.py`.
 """
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
-from fantasyid_engine.vae.decode import part_of
+from fantasyid_engine.vae.decode import overlap, part_of
 
-WHOLE = 10.0
-KEPT = 4.0
+WHOLE = 14.5
+KEPT = 7.0
 SHARE = 0.8
 """Of the memory at hand that a decode may count on."""
 
-SMALLEST_TILE = 8
-"""Latents; below, tiles are mostly overlap."""
+MOST_PARTS = 8
+SMALLEST = 8
+"""Tiles along an axis, and latents along a tile: more or smaller ones are mostly overlap."""
+
+Tile = tuple[int, int]
 
 
-def decode_bytes(vae: AutoencoderKLCogVideoX, size: tuple[int, int], tile: tuple[int, int] | None) -> int:
+def decode_bytes(vae: AutoencoderKLCogVideoX, size: Tile, tile: Tile | None) -> int:
     """Peak bytes of decoding latents of `size` (height, width) in tiles of `tile`, or whole."""
     scale = 2 ** (len(vae.config["block_out_channels"]) - 1)
     frames = 2 * vae.config["temporal_compression_ratio"] + 1
     itemsize = torch.finfo(vae.dtype).bits // 8
-    per_latent = vae.config["block_out_channels"][0] * frames * scale**2 * itemsize
-    whole = size[0] * size[1] * per_latent
+    bytes_a_latent = vae.config["block_out_channels"][0] * frames * scale**2 * itemsize
     if tile is None:
-        return int(WHOLE * whole)
-    return int(KEPT * whole + (WHOLE - KEPT) * tile[0] * tile[1] * per_latent)
+        return int(WHOLE * bytes_a_latent * size[0] * size[1])
+    one = tile[0] * tile[1]
+    all_tiles = one * _count(size[0], tile[0]) * _count(size[1], tile[1])
+    return int((KEPT * all_tiles + (WHOLE - KEPT) * one) * bytes_a_latent)
 
 
-def largest_tile(vae: AutoencoderKLCogVideoX, size: tuple[int, int], available: int) -> tuple[int, int] | None:
-    """The tile, height and width in latents, that fits into `available` bytes; None where the whole picture does.
+def _count(length: int, tile: int) -> int:
+    return 1 if tile >= length else -(-(length - overlap(tile)) // (tile - overlap(tile)))
 
-    Each axis is divided in 1, 2, 3, ... until it fits. Where nothing does, the smallest tile is tried all the same: the
-    figures are rough, and only the allocator knows.
+
+def tile_choices(size: Tile) -> list[Tile | None]:
+    """The whole picture (None), then both axes in 2, 3, ... parts; height and width in latents."""
+
+    def part(length: int, parts: int) -> int:
+        return max(part_of(length, parts), min(length, SMALLEST))
+
+    tiles = [(part(size[0], parts), part(size[1], parts)) for parts in range(2, MOST_PARTS + 1)]
+    return [None, *dict.fromkeys(tile for tile in tiles if tile != size)]
+
+
+def best_tile(vae: AutoencoderKLCogVideoX, size: Tile, available: int) -> Tile | None:
+    """The first choice that fits into `available` bytes; where none does, the one that takes the least.
+
+    That one is tried all the same: the figures are rough, and only the allocator knows.
     """
-    if decode_bytes(vae, size, None) <= SHARE * available:
-        return None
-    smallest = (min(SMALLEST_TILE, size[0]), min(SMALLEST_TILE, size[1]))
-    for parts in range(2, max(size) // SMALLEST_TILE + 1):
-        height, width = (max(least, part_of(length, parts)) for least, length in zip(smallest, size, strict=True))
-        if decode_bytes(vae, size, (height, width)) <= SHARE * available:
-            return height, width
-    return smallest
+    needed = {tile: decode_bytes(vae, size, tile) for tile in tile_choices(size)}
+    fitting = (tile for tile, size_bytes in needed.items() if size_bytes <= SHARE * available)
+    return next(fitting, min(needed, key=needed.__getitem__))
 
 
-def smaller_tile(tile: tuple[int, int] | None, size: tuple[int, int]) -> tuple[int, int] | None:
-    """What to try when `tile` did not fit: half of it; None where there is nothing smaller."""
-    height, width = tile or size
-    halved = max(SMALLEST_TILE, -(-height // 2)), max(SMALLEST_TILE, -(-width // 2))
-    halved = min(halved[0], size[0]), min(halved[1], size[1])
-    return None if halved == (height, width) else halved
+def leaner_tile(vae: AutoencoderKLCogVideoX, size: Tile, tile: Tile | None) -> Tile | None:
+    """The choice that takes the least, if that is less than `tile` takes; else None: there is nothing to fall back on."""
+    least = min(tile_choices(size), key=lambda choice: decode_bytes(vae, size, choice))
+    return least if decode_bytes(vae, size, least) < decode_bytes(vae, size, tile) else None
