@@ -30,7 +30,7 @@ from fantasyid_engine.weights.untrained import make_vae
 MIB = 2**20
 FRAMES, HEIGHT, WIDTH = 49, 480, 720
 DECODE = VaeConfig(block_out_channels=(32, 64, 64, 128), layers_per_block=2, norm_num_groups=8)
-SIZE, TILE, LATENT_FRAMES = (24, 40), (12, 20), 5
+SIZE, TILE, LATENT_FRAMES = (24, 40), (12, 20), 3
 """diffusers' tiling gives a picture of another size for most tiles; these fit its overlaps of 1/6 and 1/5."""
 
 

@@ -4,6 +4,7 @@ import platform
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -19,10 +20,11 @@ from fantasyid_engine.engine import Engine
 from fantasyid_engine.errors import EngineError
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.runtime.device import memory_at_hand
-from fantasyid_engine.weights.folder import model_files
+from fantasyid_engine.weights.folder import describe, model_files
 from fantasyid_engine.weights.home import model_home
 from fantasyid_engine.weights.manifest import verify_files
-from fantasyid_engine.weights.parts import part_files
+from fantasyid_engine.weights.parts import part_files, read_schedule, read_tokenizer
+from fantasyid_engine.weights.shards import read_entries
 
 State = Literal["ok", "optional", "missing"]
 
@@ -119,12 +121,16 @@ def _devices() -> list[Check]:
     free = f"{memory_at_hand(torch.device('cpu')) / 2**30:.1f} GiB free"
     checks = [Check("cpu", "ok", f"{torch.get_num_threads()} threads, {free}")]
     for index in range(torch.cuda.device_count()):
-        free = f"{memory_at_hand(torch.device('cuda', index)) / 2**30:.1f} GiB free"
-        checks.append(Check(f"cuda:{index}", "ok", f"{torch.cuda.get_device_name(index)}, {free}"))
+        look = partial(_gpu, torch.device("cuda", index))
+        checks.append(_guarded(f"cuda:{index}", look, "restart the driver or the machine, or use --device cpu"))
     if len(checks) == 1:
         fix = "for fantasyid-5b: an NVIDIA GPU, its driver, and torch with CUDA"
         checks.append(Check("gpu", "optional", "torch sees no CUDA device; avatar-mini runs on the CPU", fix))
     return checks
+
+
+def _gpu(device: torch.device) -> str:
+    return f"{torch.cuda.get_device_name(device)}, {memory_at_hand(device) / 2**30:.1f} GiB free"
 
 
 def _preset(name: str) -> Check:
@@ -140,8 +146,13 @@ def _preset(name: str) -> Check:
 
 def _model(folder: Path) -> Check:
     try:
-        files = [*model_files(folder), *part_files(folder)]
+        network = model_files(folder)
+        files = [*network, *part_files(folder)]
         known = verify_files(folder, files)
+        describe(network)
+        read_entries([path for path in files if path.suffix == ".safetensors"])
+        read_schedule(folder)
+        read_tokenizer(folder)
     except EngineError as error:
         return Check("model files", "missing", f"{folder} cannot render", str(error))
     return Check(

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -206,9 +207,7 @@ class Engine:
         noise: SeededNoise,
         watch: Watch,
     ) -> Tensor:
-        model, scale = self.model, job.request.guidance_scale or 1.0
-        dit, device = model.network.dit, text_BLC.device
-        predict = dit_predictor(dit, face.id_kv, text_BLC, image_BFCHW, job.size, scale)
+        model, dit, device = self.model, self.model.network.dit, text_BLC.device
         solver = make_solver(model.render.solver, model.schedule, job.num_steps, noise)
         frames, height, width = job.size
         x_BFCHW = noise(torch.empty(1, frames, dit.config.out_channels, height, width, device=device))
@@ -219,12 +218,14 @@ class Engine:
             noise.restore(job.resume.noise)
 
         def on_step(step: Step, x: Tensor, history: Tensor | None) -> None:
-            watch.step(step.index + 1, lambda: job.state(step.index + 1, x, history, noise))
+            watch.step(step.index + 1, partial(job.state, step.index + 1, x, history, noise.state()))
 
         with watch.stage("denoise", job.num_steps), out_of_memory_as_error("denoising"):
+            predict = dit_predictor(dit, face.id_kv, text_BLC, image_BFCHW, job.size, job.guidance_scale)
             x_BFCHW = denoise(predict, solver, x_BFCHW, history=history, steps_done=steps_done, on_step=on_step)
         if not bool(x_BFCHW.isfinite().all()):
-            raise ConfigError(f"the model makes values that are no numbers in {job.plan.precision}; try float32")
+            advice = "fetch its weights again" if job.plan.precision == "float32" else "try --precision float32"
+            raise ConfigError(f"the model makes values that are no numbers in {job.plan.precision}; {advice}")
         return x_BFCHW
 
     def _decode(self, job: Job, latents_BFCHW: Tensor, watch: Watch) -> tuple[Frames, Job]:

@@ -18,7 +18,6 @@ from fantasyid_engine.face.vertices import vertices_bytes
 from fantasyid_engine.request import VideoRequest, bare
 from fantasyid_engine.runtime.device import memory_at_hand
 from fantasyid_engine.runtime.plan import EngineConfig, ExecutionPlan
-from fantasyid_engine.sampling.noise import SeededNoise
 from fantasyid_engine.sampling.state import RenderState
 from fantasyid_engine.vae.memory import best_tile
 from fantasyid_engine.weights.model import Model
@@ -56,13 +55,18 @@ class Job:
         return self.request.num_inference_steps or 1
 
     @property
+    def guidance_scale(self) -> float:
+        """1 is no guidance."""
+        return self.request.guidance_scale or 1.0
+
+    @property
     def prompts(self) -> list[str]:
         """Negative prompt and prompt; the prompt alone where guidance is off."""
         prompt = bare(self.request.prompt)
-        return [prompt] if self.request.guidance_scale == 1 else [bare(self.request.negative_prompt), prompt]
+        return [prompt] if self.guidance_scale == 1 else [bare(self.request.negative_prompt), prompt]
 
-    def state(self, steps_done: int, latents: Tensor, history: Tensor | None, noise: SeededNoise) -> RenderState:
-        """Where this render can go on from, copied to the CPU."""
+    def state(self, steps_done: int, latents: Tensor, history: Tensor | None, noise: Tensor) -> RenderState:
+        """Where this render can go on from, copied to the CPU; `noise` is the state of the noise source."""
         return RenderState(
             request_digest=self.digest,
             seed=self.seed,
@@ -70,7 +74,7 @@ class Job:
             steps_done=steps_done,
             latents=latents.to("cpu", torch.float32, copy=True),
             history=None if history is None else history.to("cpu", copy=True),
-            noise=noise.state(),
+            noise=noise,
         )
 
 

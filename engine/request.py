@@ -46,7 +46,7 @@ class VideoRequest:
         if not self.image or self.image == Path():
             raise InputError("image_missing", "no photo; name a picture of a face")
         for name in ("prompt", "negative_prompt"):
-            if not _is_text(getattr(self, name)):
+            if not is_text(getattr(self, name)):
                 raise InputError("prompt_invalid", f"the {name} is no text, or holds characters that are none")
         if not bare(self.prompt):
             raise InputError("prompt_empty", "the prompt is empty; say what happens in the video")
@@ -57,7 +57,7 @@ class VideoRequest:
         scale = self.guidance_scale
         if scale is not None and (type(scale) not in (int, float) or not 1 <= scale <= 100):
             raise InputError("guidance_invalid", f"guidance_scale is {scale!r}; it must be a number from 1 to 100")
-        if self.bit_depth not in (8, 16):
+        if type(self.bit_depth) is not int or self.bit_depth not in (8, 16):
             raise InputError("bit_depth", f"bit_depth is {self.bit_depth!r}; it must be 8 or 16")
 
     def _integer(self, name: str, code: str, least: int, most: int) -> None:
@@ -66,12 +66,15 @@ class VideoRequest:
             raise InputError(code, f"{name} is {value!r}; it must be an integer from {least} to {most}")
 
 
+VideoRequest.__pydantic_config__ = {"extra": "forbid"}  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def bare(prompt: str) -> str:
     """A prompt without the space and quotation marks around it, as the release reads it."""
     return prompt.strip().strip('"').strip()
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """Whether it can be written as UTF-8 and passed to C: no lone surrogates, no NUL."""
     try:
         return isinstance(value, str) and b"\0" not in value.encode()

@@ -12,6 +12,7 @@ from fantasyid_engine.errors import one_line
 from fantasyid_engine.face.conditioning import FaceCondition
 from fantasyid_engine.job import Job
 from fantasyid_engine.progress import Watch
+from fantasyid_engine.request import is_text
 from fantasyid_engine.runtime.machine import machine, versions
 from fantasyid_engine.vae.decode import Frames
 from fantasyid_engine.video.sidecar import FORMAT, check_place, record_text, sidecar_path
@@ -118,5 +119,6 @@ def make_record(job: Job, model: Model, frames: Frames, face: FaceCondition, wat
 
 
 def _absolute(source: str | Path | bytes | None) -> str | None:
-    """Where an input is; None for one that was given as bytes."""
-    return str(Path(source).absolute()) if isinstance(source, str | Path) else None
+    """Where an input is; None for one that was given as bytes, or whose name is no text."""
+    path = str(Path(source).absolute()) if isinstance(source, str | Path) else None
+    return path if path is None or is_text(path) else None

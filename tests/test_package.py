@@ -68,7 +68,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_the_mapped_folders(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for part in ("cli/__init__.py", "models/dit.py", "kernels/__init__.py", "training/__init__.py", "export/__init__.py"):
+    parts = ("cli", "kernels", "training", "export")
+    for part in ("models/dit.py", *(f"{folder}/__init__.py" for folder in parts)):
         assert f"fantasyid_engine/{part}" in names
     for part in ("py.typed", "_native.pyi"):
         assert f"fantasyid_engine/{part}" in names

@@ -39,7 +39,7 @@ ARROWS = [
 def path(start: str, end: str) -> str:
     """A curve from the right of one box to the left of another, or down where they stand in one column."""
     x0, y0, w0, *_ = BOXES[start]
-    x1, y1, w1, *_ = BOXES[end]
+    x1, y1, *_ = BOXES[end]
     if x0 == x1:
         middle = x0 + w0 / 2
         return f"M{middle},{y0 + BOX} L{middle},{y1 - 6}"

@@ -1,5 +1,6 @@
 """The command line. Errors end as one line on standard error and the exit code of their class."""
 
+import logging
 import signal
 import sys
 import warnings
@@ -51,14 +52,16 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # libraries' warnings are for programmers; errors are one line here
+        # What libraries warn and log of is for programmers; errors are one line here.
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
     try:
         app()
     except EngineError as error:
         complain(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        complain(f"cannot write to standard output: {error.strerror or error}")
+        complain(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         sys.exit(WriteError.exit_code)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fantasyid_engine.cli.screen import say
+from fantasyid_engine.cli.screen import put, say
 from fantasyid_engine.errors import ConfigError
 
 
@@ -26,7 +26,7 @@ def doctor(
 
     report = examine(model)
     if as_json:
-        typer.echo(json.dumps({"ready": report.ready, "checks": [asdict(check) for check in report.checks]}, indent=1))
+        put(json.dumps({"ready": report.ready, "checks": [asdict(check) for check in report.checks]}, indent=1))
     else:
         for check in report.checks:
             say(f"{check.state:<9}{check.name:<20}{check.detail}" + (f" -> {check.fix}" if check.fix else ""))

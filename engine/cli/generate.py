@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -46,9 +46,12 @@ def generate(
         Path | None, typer.Option("--from", help="Render again what this sidecar describes; other options change it.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N.")] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="float32 or bfloat16.")] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None, typer.Option("--precision", help="Of the networks' numbers.")
+    ] = None,
     vae_tile: Annotated[
-        int | None, typer.Option("--vae-tile", min=0, help="Side of a VAE tile in pixels; 0 decodes the picture whole.")
+        int | None,
+        typer.Option("--vae-tile", min=0, max=65536, help="Side of a VAE tile in pixels; 0 decodes the picture whole."),
     ] = None,
     bit_depth: Annotated[
         int | None, typer.Option("--bit-depth", help="Bits a colour, 8 or 16 (for .mov and PNG).")
@@ -85,11 +88,14 @@ def generate(
     plan = recorded.plan if recorded and not settings else None
     if plan:
         settings = {"device": plan.device, "precision": plan.precision}
-    name = model or (recorded.model.name if recorded else DEFAULT_MODEL)
+    if model is None:
+        model, expected = (recorded.model.name, recorded) if recorded else (DEFAULT_MODEL, None)
+    else:
+        expected = None  # another model than the recorded one is meant
 
-    with Engine.open(name, **settings) as engine:
-        if recorded and model is None:
-            recorded.check_weights(engine.model.digests)
+    with Engine.open(model, **settings) as engine:
+        if expected:
+            expected.check_weights(engine.model.digests)
         with Screen() as screen:
             result = engine.generate(request, on_progress=screen.show, plan=plan)
     result.save(out, overwrite=overwrite)

@@ -1,6 +1,7 @@
 """What the commands put on the screen: lines and progress. Text from outside is escaped here, and nowhere else."""
 
 import sys
+from contextlib import suppress
 from types import TracebackType
 
 import typer
@@ -8,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from fantasyid_engine.errors import one_line
+from fantasyid_engine.errors import WriteError, one_line
 from fantasyid_engine.progress import Progress
 
 STAGES = {
@@ -21,13 +22,22 @@ STAGES = {
 
 
 def say(text: str) -> None:
-    """Prints one line on standard output."""
-    typer.echo(one_line(text))
+    """Prints one line on standard output; see `put`."""
+    put(one_line(text))
+
+
+def put(text: str) -> None:
+    """Prints text of our own making on standard output; raises WriteError where that takes no more."""
+    try:
+        typer.echo(text)
+    except OSError as error:
+        raise WriteError(f"cannot write to standard output: {error.strerror or error}") from None
 
 
 def complain(text: str) -> None:
-    """Prints one line of a problem on standard error."""
-    sys.stderr.write(f"fantasyid-engine: {one_line(text)}\n")
+    """Prints one line of a problem on standard error; what that does not take is not worth another problem."""
+    with suppress(OSError):
+        sys.stderr.write(f"fantasyid-engine: {one_line(text)}\n")
 
 
 class Screen:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fantasyid_engine.cli.screen import say
+from fantasyid_engine.cli.screen import put, say
 
 weights = typer.Typer(help="Convert and inspect weights.", no_args_is_help=True)
 
@@ -47,7 +47,7 @@ def inspect_command(
 
     report = inspect_folder(folder)
     if as_json:
-        typer.echo(json.dumps(asdict(report), indent=1))
+        put(json.dumps(asdict(report), indent=1))
         return
     counts = f"{report.layers} layers, {report.injections} injections, {report.id_tokens} ID tokens a face"
     say(f"{report.form} form: {counts}")

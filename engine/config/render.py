@@ -50,7 +50,7 @@ class RenderConfig:
         positive(self, "fps", most=240)
         positive(self, "num_inference_steps", most=1000)
         positive(self, "crop_size", most=4096)
-        above_zero(self, "guidance_scale")
+        holds(self, "guidance_scale", 1 <= self.guidance_scale <= 100, "a number from 1 to 100")
         one_of(self, "solver", ("dpm", "ddim"))
         one_of(self, "face", ("detect", "picture"))
 

@@ -12,6 +12,9 @@ from pydantic import Field
 
 from fantasyid_engine.config.check import above_zero, agree, all_positive, config, holds, one_of, positive
 
+MOST_LATENTS = 8192
+"""Along one side of a picture."""
+
 MOST_LAYERS = 1000
 """A file that names more layers is wrong, and building them would take for ever."""
 
@@ -78,9 +81,10 @@ class DiTConfig:
         positive(
             self,
             *("num_attention_heads", "attention_head_dim", "in_channels", "out_channels", "patch_size"),
-            *("text_embed_dim", "max_text_seq_length", "time_embed_dim", "sample_width", "sample_height"),
+            *("text_embed_dim", "max_text_seq_length", "time_embed_dim"),
             *("sample_frames", "temporal_compression_ratio"),
         )
+        positive(self, "sample_width", "sample_height", most=MOST_LATENTS)
         holds(self, "attention_head_dim", self.attention_head_dim % 16 == 0, "a multiple of 16 (rotary: 1/4, 3/8, 3/8)")
         holds(
             self, "in_channels", self.in_channels >= self.out_channels, f"at least out_channels ({self.out_channels})"

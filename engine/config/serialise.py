@@ -10,11 +10,18 @@ from fantasyid_engine.errors import ConfigError, EngineError
 
 T = TypeVar("T")
 
+MAX_BYTES = 16 << 20
+"""No configuration, index, manifest or sidecar is larger."""
+
 
 def read_json_object(path: Path, error: type[EngineError]) -> dict[str, Any]:
     """Reads a JSON file that holds an object; raises `error` where it cannot be read or holds something else."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES >> 20} MiB")
+        values = json.loads(data.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as problem:
         reason = getattr(problem, "strerror", None) or f"{type(problem).__name__}: {problem}"
         raise error(f"{path} cannot be read: {reason}") from None

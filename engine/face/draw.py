@@ -1,6 +1,7 @@
 """A photo with its faces boxed and numbered, for choosing one of several."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +58,13 @@ def check_picture(path: Path, *, overwrite: bool = False) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise OutputError(f"cannot write {path}: pictures are .png or .jpg; name one of these")
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder; name another")
-    if path.exists() and not overwrite:
-        raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
+    try:
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}: it is a folder; name another")
+        if path.exists() and not overwrite:
+            raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from None
 
 
 def write_picture(picture: NDArray[np.uint8], path: Path) -> None:
@@ -71,5 +75,7 @@ def write_picture(picture: NDArray[np.uint8], path: Path) -> None:
         WriteError: it cannot be written to its end.
     """
     check_picture(path, overwrite=True)
+    encoded = BytesIO()  # Pillow does not look at how much of a JPEG a full disk has taken
+    Image.fromarray(picture).save(encoded, format=FORMATS[path.suffix.lower()], quality=95)
     with atomic_file(path) as temporary:
-        Image.fromarray(picture).save(temporary, format=FORMATS[path.suffix.lower()], quality=95)
+        temporary.write_bytes(encoded.getvalue())

@@ -28,7 +28,7 @@ def resolve_device(name: str) -> torch.device:
         if (device.index or 0) >= count:
             found = f"{count} CUDA device(s)" if count else "no CUDA device"
             raise DeviceError(f"device {name} is not there: torch {torch.__version__} sees {found}; use --device cpu")
-    elif device.type != "cpu":
+    elif device.type != "cpu" or device.index:
         raise DeviceError(f"this engine does not run on {name}; name cpu, cuda or cuda:N")
     return device
 
@@ -66,7 +66,8 @@ def out_of_memory_as_error(doing: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        raise ResourceError(f"out of memory while {doing}: {str(error).partition('. ')[0]}") from None
+        reason = str(error).partition(". ")[0] or "the machine has no more"
+        raise ResourceError(f"out of memory while {doing}: {reason}") from None
     except RuntimeError as error:
         # torch's CPU allocator has no error class of its own.
         if "can't allocate memory" not in str(error):

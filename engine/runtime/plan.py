@@ -6,7 +6,7 @@ pinned when that video is rendered again or a stopped render goes on.
 
 from typing import Literal
 
-from fantasyid_engine.config.check import all_positive, config, one_of, positive
+from fantasyid_engine.config.check import all_positive, config, holds, one_of, positive
 
 
 @config
@@ -28,8 +28,14 @@ class ExecutionPlan:
     def __post_init__(self) -> None:
         one_of(self, "device", ("cpu", "cuda"))
         one_of(self, "precision", ("float32", "bfloat16"))
+        one_of(self, "backend", ("eager",))
+        one_of(self, "attention", ("sdpa",))
+        one_of(self, "step_cache", ("none",))
+        one_of(self, "batch_size", (1,))
+        one_of(self, "parallel", ("none",))
         if self.vae_tile is not None:
             all_positive(self, "vae_tile", most=65536)
+            holds(self, "vae_tile", len(self.vae_tile) == 2, "a height and a width")
 
 
 @config
@@ -50,5 +56,6 @@ class EngineConfig:
     def __post_init__(self) -> None:
         one_of(self, "precision", ("auto", "float32", "bfloat16"))
         positive(self, "text_cache")
-        if self.vae_tile:
+        holds(self, "device", isinstance(self.device, str), "a name: auto, cpu, cuda or cuda:N")
+        if self.vae_tile is not None and (self.vae_tile != 0 or isinstance(self.vae_tile, bool)):
             positive(self, "vae_tile", most=65536)

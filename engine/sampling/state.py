@@ -14,11 +14,27 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fantasyid_engine.atomic import atomic_file
+from fantasyid_engine.config.check import config, holds
 from fantasyid_engine.config.serialise import from_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError, InputError
 from fantasyid_engine.runtime.plan import ExecutionPlan
+from fantasyid_engine.sampling.noise import SeededNoise
 
 FORMAT = "fantasyid-state-1"
+
+
+@config
+class _Values:
+    """What a state file says beside its tensors."""
+
+    request_digest: str
+    seed: int
+    steps_done: int
+    plan: ExecutionPlan
+
+    def __post_init__(self) -> None:
+        holds(self, "seed", 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
+        holds(self, "steps_done", self.steps_done >= 0, "0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +64,10 @@ class RenderState:
         tensors = {"latents": self.latents.contiguous(), "noise": self.noise}
         if self.history is not None:
             tensors["history"] = self.history.contiguous()
-        values = {
-            "request_digest": self.request_digest,
-            "seed": self.seed,
-            "steps_done": self.steps_done,
-            "plan": to_json_object(self.plan),
-        }
+        values = _Values(request_digest=self.request_digest, seed=self.seed, steps_done=self.steps_done, plan=self.plan)
+        metadata = {"format": FORMAT, "state": json.dumps(to_json_object(values))}
         with atomic_file(path) as temporary:
-            save_file(tensors, temporary, metadata={"format": FORMAT, "state": json.dumps(values)})
+            save_file(tensors, temporary, metadata=metadata)
 
     @classmethod
     def load(cls, path: Path) -> "RenderState":
@@ -70,18 +82,27 @@ class RenderState:
                 if metadata.get("format") != FORMAT:
                     raise ValueError(f"its format is not {FORMAT}")
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-            values = json.loads(metadata["state"])
+            values = from_json_object(_Values, json.loads(metadata["state"]), path)
             state = cls(
-                request_digest=str(values["request_digest"]),
-                seed=int(values["seed"]),
-                plan=from_json_object(ExecutionPlan, values["plan"], path),
-                steps_done=int(values["steps_done"]),
+                request_digest=values.request_digest,
+                seed=values.seed,
+                plan=values.plan,
+                steps_done=values.steps_done,
                 latents=tensors["latents"],
                 history=tensors.get("history"),
                 noise=tensors["noise"],
             )
-        except (OSError, SafetensorError, ConfigError, KeyError, TypeError, ValueError) as error:
+            _check_tensors(state)
+        except (OSError, SafetensorError, ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError("state_unreadable", f"{path} is no state to go on from: {error}") from None
-        if state.latents.dtype != torch.float32 or state.noise.dtype != torch.uint8:
-            raise InputError("state_unreadable", f"{path} is no state to go on from: tensors of other types")
         return state
+
+
+def _check_tensors(state: RenderState) -> None:
+    """Raises ValueError, RuntimeError or TypeError for tensors that no render has."""
+    for name, tensor in (("latents", state.latents), ("history", state.history)):
+        if tensor is not None and (tensor.dtype != torch.float32 or tensor.shape != state.latents.shape):
+            raise ValueError(f"its {name} are {tensor.dtype} {tuple(tensor.shape)}")
+    if state.latents.ndim != 5:
+        raise ValueError(f"its latents have {state.latents.ndim} axes, not 5")
+    SeededNoise(0).restore(state.noise)

@@ -53,5 +53,5 @@ class TextEncoder:
         fitted = self._tokenizer(
             prompt, padding="max_length", max_length=self._max_length, truncation=True, return_tensors="pt"
         )
-        tokens = self._encoder(fitted.input_ids.to(self._encoder.device)).last_hidden_state
+        tokens = self._encoder(fitted.input_ids.to(self._encoder.device), return_dict=True).last_hidden_state
         return TextTokens(tokens, count)

@@ -19,6 +19,7 @@ from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.vae.lockstep import Cache, Core, decode_tiles
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def chunks(frames: int) -> list[tuple[int, int]]:
 
 
 def overlap(tile: int) -> int:
-    """Latents that neighbouring tiles of `tile` latents share: a sixth, two at least where they can."""
-    return min(max(2, round(tile / 6)), tile - 1)
+    """Latents that neighbouring tiles of `tile` latents share: a fifth, four at least where they can."""
+    return min(max(4, round(tile / 5)), tile - 1)
 
 
 def part_of(length: int, parts: int) -> int:
@@ -73,6 +74,7 @@ def decode(
 
     Raises:
         ValueError: an even number of latent frames, or tiles that no plan can be made of.
+        ConfigError: the VAE makes values that are no numbers.
     """
     from fantasyid_engine._native import TileBlender
 
@@ -115,6 +117,7 @@ def decode_chunks(vae: AutoencoderKLCogVideoX, latents_BFCHW: Tensor, plan: "Til
 
     Raises:
         ValueError: an even number of latent frames.
+        ConfigError: the VAE makes values that are no numbers.
     """
     frames = latents_BFCHW.shape[1]
     if frames % 2 == 0:
@@ -126,6 +129,8 @@ def decode_chunks(vae: AutoencoderKLCogVideoX, latents_BFCHW: Tensor, plan: "Til
         tiles = [z[:, :, start:end, top : top + h, left : left + w] for top, left, h, w in corners]
         decoded = decode_tiles(vae.decoder, tiles, caches, cores)
         caches = [cache for _, cache in decoded]
+        if not all(bool(pixels.isfinite().all()) for pixels, _ in decoded):
+            raise ConfigError(f"the VAE makes values that are no numbers in {vae.dtype}: fetch its weights again")
         yield [pixels[0] for pixels, _ in decoded]
 
 

@@ -65,6 +65,6 @@ def best_tile(vae: AutoencoderKLCogVideoX, size: Tile, available: int) -> Tile |
 
 
 def leaner_tile(vae: AutoencoderKLCogVideoX, size: Tile, tile: Tile | None) -> Tile | None:
-    """The choice that takes the least, if that is less than `tile` takes; else None: there is nothing to fall back on."""
+    """The choice that takes the least, if that is less than `tile` takes; None where nothing takes less."""
     least = min(tile_choices(size), key=lambda choice: decode_bytes(vae, size, choice))
     return least if decode_bytes(vae, size, least) < decode_bytes(vae, size, tile) else None

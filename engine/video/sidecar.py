@@ -5,7 +5,7 @@ out.mp4 -> out.json        folder/ -> folder/render.json
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fantasyid_engine.config.serialise import read_json_object
 from fantasyid_engine.errors import InputError, OutputError, WeightsError
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.runtime.plan import ExecutionPlan
+from fantasyid_engine.video.write import try_to_create
 from fantasyid_engine.weights.manifest import sha256
 
 FORMAT = "fantasyid-render-1"
@@ -60,7 +61,11 @@ def sidecar_path(path: Path) -> Path:
 
 
 def check_place(path: Path) -> None:
-    """Refuses to replace a file that is no sidecar; raises OutputError."""
+    """Refuses a place that cannot be written, or has a file that is no sidecar; raises OutputError."""
+    try:
+        try_to_create(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; name another video") from None
     if path.exists() and _format(path) != FORMAT:
         raise OutputError(f"cannot write {path}: a file that is no sidecar has this name; name another video")
 
@@ -93,31 +98,33 @@ def read_sidecar(path: Path, *, image: Path | None = None, vertices: Path | None
     if values.get("format") != FORMAT:
         raise _Unreadable(f"{path} is no sidecar of a render: its format is not {FORMAT}")
     request = values.get("request")
-    if isinstance(request, dict):
-        request |= {"image": str(image)} if image else {}
-        request |= {"vertices": str(vertices)} if vertices else {}
-        if request.get("image") is None:
-            raise InputError("image_missing", f"{path} was rendered from bytes, not from a file; pass --image")
+    if isinstance(request, dict) and request.get("image") is None:
+        if image is None:
+            raise InputError("image_missing", f"{path} does not name its photo, which was given as bytes; pass --image")
+        request["image"] = "given instead"
     try:
         sidecar = TypeAdapter(Sidecar).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise _Unreadable(f"{path} is no sidecar of a render: {place}: {first['msg']}") from None
-    for recorded, named, digest in (
+    for recorded, instead, digest in (
         (sidecar.request.image, image, sidecar.inputs.image_sha256),
         (sidecar.request.vertices, vertices, sidecar.inputs.vertices_sha256),
     ):
-        if named is None and isinstance(recorded, str):
+        if instead is None and isinstance(recorded, str):
             _check_unchanged(Path(recorded), digest)
-    return sidecar
+    named = {"image": image, "vertices": vertices}
+    request = replace(sidecar.request, **{name: str(file) for name, file in named.items() if file is not None})
+    return replace(sidecar, request=request)
 
 
 def _check_unchanged(path: Path, digest: str | None) -> None:
     try:
         changed = sha256(path) != digest
-    except OSError as error:
-        raise InputError("input_changed", f"{path} cannot be read again: {error.strerror}; name the file") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError("input_changed", f"{path} cannot be read again: {reason}; name the file") from None
     if changed:
         raise InputError("input_changed", f"{path} is not the file that the video was rendered from; name that one")
 

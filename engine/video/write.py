@@ -37,13 +37,13 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
                 raise OutputError(f"cannot write {path}: it is a file; name a new folder, or a .mp4 or .mov file")
             if not overwrite:
                 raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
-        _try_to_create_beside(path)
+        try_to_create(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from error
 
 
-def _try_to_create_beside(path: Path) -> None:
-    """Permissions alone do not tell: not of the superuser, of network folders, of names that are too long."""
+def try_to_create(path: Path) -> None:
+    """Raises OSError where `path` could not be created; permissions alone do not tell of superusers or long names."""
     parent = next(parent for parent in path.absolute().parents if parent.exists())
     with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".partial", dir=parent):
         pass

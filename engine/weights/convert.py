@@ -16,7 +16,7 @@ from fantasyid_engine.errors import OutputError, WeightsError, some_of
 from fantasyid_engine.weights.manifest import NAME as MANIFEST
 from fantasyid_engine.weights.manifest import add_to_manifest, read_manifest, verify_files, write_manifest
 from fantasyid_engine.weights.mesh_pickle import hierarchy_from_pickle
-from fantasyid_engine.weights.shards import PICKLES, open_file
+from fantasyid_engine.weights.shards import PICKLES, open_file, reading
 from fantasyid_engine.weights.torch_pickle import load_state_dict
 
 MESH_PICKLE = "transform.pkl"
@@ -38,10 +38,11 @@ def convert(source: Path, target: Path) -> list[str]:
             manifest says.
         OutputError: `target` exists or cannot be written.
     """
-    if source.is_dir():
-        return _convert_folder(source, target)
-    if not source.is_file():
-        raise WeightsError(f"nothing to convert at {source}")
+    with reading(source):
+        if source.is_dir():
+            return _convert_folder(source, target)
+        if not source.is_file():
+            raise WeightsError(f"nothing to convert at {source}")
     if target.suffix != ".safetensors":
         raise WeightsError(f"{target} must end in .safetensors")
     if target.exists():

@@ -22,7 +22,7 @@ from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights import released
 from fantasyid_engine.weights.load import Place, build_on_meta, fill, match_entries
 from fantasyid_engine.weights.manifest import verify_files, write_manifest
-from fantasyid_engine.weights.shards import Entry, ModelFiles, component_files, read_entries
+from fantasyid_engine.weights.shards import Entry, ModelFiles, component_files, read_entries, reading
 
 FORMAT = "fantasyid-network-1"
 COMPONENTS = ("tower", "conditioner", "dit")
@@ -71,10 +71,11 @@ def model_files(folder: Path) -> ModelFiles:
         WeightsError: the folder or a file is missing, with what to do.
         ConfigError: the folder's config is missing, or of no known format.
     """
-    if not folder.is_dir():
-        raise WeightsError(
-            f"{folder} is a file; name its model folder" if folder.exists() else f"no model folder at {folder}"
-        )
+    with reading(folder):
+        if not folder.is_dir():
+            raise WeightsError(
+                f"{folder} is a file; name its model folder" if folder.exists() else f"no model folder at {folder}"
+            )
     if any((folder / name).is_dir() for name in released.TRANSFORMERS):
         return released.model_files(folder)
     config, mesh = folder / "config.json", folder / "mesh.safetensors"

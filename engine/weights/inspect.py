@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fantasyid_engine.weights.folder import describe, load_hierarchy, model_files
 from fantasyid_engine.weights.load import build_on_meta, match_entries
-from fantasyid_engine.weights.manifest import sha256, verify_files
+from fantasyid_engine.weights.manifest import file_digests, verify_files
 from fantasyid_engine.weights.released_keys import Dead
 from fantasyid_engine.weights.shards import Entry
 
@@ -61,7 +61,7 @@ def inspect_folder(folder: Path) -> FolderReport:
         ConfigError: see `load_network`.
     """
     files = model_files(folder)
-    digests = verify_files(folder, list(files)) or {path: sha256(path) for path in files}
+    digests = verify_files(folder, list(files)) or file_digests(files)
     config, entries, place = describe(files)
     network = build_on_meta(config, load_hierarchy(files.mesh, config.mesh), files.config)
     match_entries(network, entries, place, folder)

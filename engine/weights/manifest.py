@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fantasyid_engine.atomic import atomic_file
 from fantasyid_engine.config.serialise import read_json_object
 from fantasyid_engine.errors import WeightsError
+from fantasyid_engine.weights.shards import reading
 
 NAME = "manifest.json"
 
@@ -19,6 +21,15 @@ def sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_digests(files: Iterable[Path]) -> dict[Path, str]:
+    """Hex digest of each file; raises WeightsError that names the one that cannot be read."""
+    digests = {}
+    for path in files:
+        with reading(path):
+            digests[path] = sha256(path)
+    return digests
 
 
 def write_manifest(folder: Path) -> None:
@@ -77,17 +88,26 @@ def verify_files(folder: Path, files: list[Path]) -> dict[Path, str]:
     return {} if rows is None else {path: _verified(folder, path, rows) for path in files}
 
 
+def stated_digests(folder: Path, files: list[Path]) -> dict[Path, str]:
+    """The SHA-256 of `files` as the folder's manifest states them, not compared; empty where it lacks one of them.
+
+    Raises:
+        WeightsError: the manifest cannot be read.
+    """
+    rows = read_manifest(folder) or {}
+    names = {path: path.relative_to(folder).as_posix() for path in files}
+    return {path: rows[name]["sha256"] for path, name in names.items()} if rows.keys() >= set(names.values()) else {}
+
+
 def _verified(folder: Path, path: Path, rows: Rows) -> str:
     expected = rows.get(path.relative_to(folder).as_posix())
     if expected is None:
         raise WeightsError(f"{path} is not in {folder / NAME}: fetch or convert the folder again")
-    try:
+    with reading(path):
         size = path.stat().st_size
         if size != expected["size_bytes"]:
             raise WeightsError(f"{path} has {size} bytes instead of {expected['size_bytes']}: fetch it again")
         digest = sha256(path)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
     if digest != expected["sha256"]:
         raise WeightsError(f"{path} is corrupt (its SHA-256 is not the manifest's): fetch it again")
     return digest

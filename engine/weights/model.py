@@ -1,6 +1,7 @@
 """A whole model: networks, text encoder, tokenizer, VAE, schedule, and what a render takes from it by default."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights.folder import load_hierarchy, model_files, read_network, write_network
-from fantasyid_engine.weights.manifest import sha256, verify_files, write_manifest
+from fantasyid_engine.weights.manifest import file_digests, stated_digests, verify_files, write_manifest
 from fantasyid_engine.weights.parts import (
     TIED,
     part_files,
@@ -28,6 +29,7 @@ from fantasyid_engine.weights.parts import (
     read_vae,
     schedule_values,
 )
+from fantasyid_engine.weights.shards import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +97,24 @@ def load_model(
         WeightsError: files are missing, truncated or corrupt, or keys do not fit.
         ConfigError: a configuration is missing, describes what this engine does not run, or parts do not go together.
     """
-    files, device = model_files(folder), torch.device(device)
-    used = [*files, *part_files(folder)]
-    digests = (verify_files(folder, used) if verify else {}) or {path: sha256(path) for path in used}
-    network = read_network(folder, files, device, dtype)
-    values = read_json_object(files.config, ConfigError)
-    model = Model(
-        name=str(folder.resolve()),
-        network=network,
-        hierarchy=load_hierarchy(files.mesh, network.config.mesh),
-        text_encoder=read_text_encoder(folder, device, dtype),
-        tokenizer=read_tokenizer(folder),
-        vae=read_vae(folder, device, dtype),
-        schedule=read_schedule(folder),
-        render=from_json_object(RenderConfig, values.get("render", {}), files.config),
-        digests={path.relative_to(folder).as_posix(): digest for path, digest in digests.items()},
-    )
+    with reading(folder):
+        files, device = model_files(folder), torch.device(device)
+        used = [*files, *part_files(folder)]
+        digests = verify_files(folder, used) if verify else stated_digests(folder, used)
+        digests = digests or file_digests(used)
+        network = read_network(folder, files, device, dtype)
+        values = read_json_object(files.config, ConfigError)
+        model = Model(
+            name=os.fsencode(folder.resolve()).decode(errors="replace"),
+            network=network,
+            hierarchy=load_hierarchy(files.mesh, network.config.mesh),
+            text_encoder=read_text_encoder(folder, device, dtype),
+            tokenizer=read_tokenizer(folder),
+            vae=read_vae(folder, device, dtype),
+            schedule=read_schedule(folder),
+            render=from_json_object(RenderConfig, values.get("render", {}), files.config),
+            digests={path.relative_to(folder).as_posix(): digest for path, digest in digests.items()},
+        )
     _check_parts(model, folder)
     return model
 

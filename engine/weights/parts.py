@@ -6,6 +6,7 @@
 Loaded as our own networks are: on the meta device, then filled, every key accounted for.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -17,16 +18,17 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5EncoderModel
 
 from fantasyid_engine.config.render import ScheduleConfig
+from fantasyid_engine.config.schema import MOST_LAYERS
 from fantasyid_engine.config.serialise import from_json_object, read_json_object
 from fantasyid_engine.errors import ConfigError, WeightsError
 from fantasyid_engine.weights.load import fill, match_entries
-from fantasyid_engine.weights.shards import component_files, read_entries
+from fantasyid_engine.weights.shards import Entry, component_files, read_entries
 
 M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T")
 
-TIED = "encoder.embed_tokens.weight"
-"""T5's second name of `shared.weight`; files have one of the two, or both."""
+SHARED, TIED = "shared.weight", "encoder.embed_tokens.weight"
+"""T5's two names of one weight; files have one of the two, or both."""
 
 # What this engine's noise schedule and VAE do in one way only.
 SCHEDULE_FIXED: dict[str, Any] = {
@@ -36,6 +38,7 @@ SCHEDULE_FIXED: dict[str, Any] = {
     "timestep_spacing": "trailing",
     "trained_betas": None,
 }
+SCHEDULERS = ("CogVideoXDPMScheduler", "CogVideoXDDIMScheduler")
 VAE_FIXED: dict[str, Any] = {
     "in_channels": 3,
     "invert_scale_latents": False,
@@ -67,6 +70,10 @@ def read_schedule(folder: Path) -> ScheduleConfig:
     """The noise schedule of a model folder; raises ConfigError for one that this engine does not run."""
     path = folder / "scheduler" / "scheduler_config.json"
     values = _config_values(path, SCHEDULE_FIXED)
+    if values.get("_class_name", SCHEDULERS[0]) not in SCHEDULERS:
+        raise ConfigError(
+            f"{path}: _class_name is {values['_class_name']!r}; this engine runs {' and '.join(SCHEDULERS)}"
+        )
     ours = {field.name: values[field.name] for field in fields(ScheduleConfig) if field.name in values}
     return from_json_object(ScheduleConfig, ours, path)
 
@@ -79,6 +86,9 @@ def read_text_encoder(folder: Path, device: torch.device, dtype: torch.dtype) ->
     """
     source = folder / "text_encoder"
     values = _config_values(source / "config.json", {"model_type": "t5"})
+    layers = values.get("num_layers", 1)
+    if type(layers) is not int or not 1 <= layers <= MOST_LAYERS:
+        raise ConfigError(f"{source / 'config.json'}: num_layers is {layers!r}; it must be from 1 to {MOST_LAYERS}")
     encoder = _on_meta(lambda: T5EncoderModel(T5Config.from_dict(values)), source)
     encoder.encoder.set_input_embeddings(encoder.shared)
     return _filled(encoder, source, device, dtype)
@@ -92,6 +102,13 @@ def read_vae(folder: Path, device: torch.device, dtype: torch.dtype) -> Autoenco
     """
     source = folder / "vae"
     values = _config_values(source / "config.json", VAE_FIXED)
+    for name in ("scaling_factor", "norm_eps"):
+        value = values.get(name, 1.0)
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise ConfigError(f"{source / 'config.json'}: {name} is {value!r}; it must be a number above 0")
+    ratio = values.get("temporal_compression_ratio", 4)
+    if type(ratio) is not int:
+        raise ConfigError(f"{source / 'config.json'}: temporal_compression_ratio is {ratio!r}; it must be an integer")
     vae = _on_meta(lambda: AutoencoderKLCogVideoX.from_config(values), source)
     assert isinstance(vae, AutoencoderKLCogVideoX)
     return _filled(vae, source, device, dtype)
@@ -101,15 +118,22 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder; raises WeightsError where transformers cannot make one of its files."""
     source = folder / "tokenizer"
     try:
-        return AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers and tokenizers raise many kinds for broken files
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise WeightsError(f"{source} holds no tokenizer: {reason}") from None
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+        # Without its vocabulary a tokenizer is made all the same, and knows no word.
+        vocabularies = tokenizer.vocab_files_names.values()
+        if vocabularies and not any((source / name).is_file() for name in vocabularies):
+            raise ValueError(f"it lacks {' or '.join(vocabularies)}")
+        tokenizer("a prompt", padding="max_length", max_length=4, truncation=True)
+        return tokenizer
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # transformers raises many kinds for broken files; a panic in Rust is no Exception
+        raise WeightsError(f"{source} holds no tokenizer ({_reason(error)}): fetch the folder again") from None
 
 
 def schedule_values(schedule: ScheduleConfig) -> dict[str, Any]:
     """The content of `scheduler_config.json`, in diffusers' names."""
-    return {"_class_name": "CogVideoXDPMScheduler", **SCHEDULE_FIXED, **asdict(schedule)}
+    return {"_class_name": SCHEDULERS[0], **SCHEDULE_FIXED, **asdict(schedule)}
 
 
 def _config_values(path: Path, fixed: dict[str, Any]) -> dict[str, Any]:
@@ -125,11 +149,20 @@ def _on_meta(build: Callable[[], T], source: Path) -> T:
         with torch.device("meta"):
             return build()
     except Exception as error:  # whatever a config of wrong types or sizes makes of a constructor
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ConfigError(f"{source / 'config.json'} describes nothing that can be built: {reason}") from None
+        raise ConfigError(f"{source / 'config.json'} describes nothing that can be built: {_reason(error)}") from None
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _filled(module: M, source: Path, device: torch.device, dtype: torch.dtype) -> M:
-    entries = [entry for entry in read_entries(component_files(source)) if entry.key != TIED]
-    fill(module, match_entries(module, entries, lambda entry: entry.key, source, tied=(TIED,)), device, dtype)
+    entries = read_entries(component_files(source))
+    if any(entry.key == SHARED for entry in entries):
+        entries = [entry for entry in entries if entry.key != TIED]
+
+    def place(entry: Entry) -> str:
+        return SHARED if entry.key == TIED else entry.key
+
+    fill(module, match_entries(module, entries, place, source, tied=(TIED,)), device, dtype)
     return module.eval()

@@ -7,6 +7,7 @@ safetensors files of its folder.
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,15 @@ class ModelFiles:
 
     def __iter__(self) -> Iterator[Path]:
         return iter([self.config, *self.dit, *self.tower, self.mesh])
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what the system says of a path that cannot be read into WeightsError."""
+    try:
+        yield
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def component_files(folder: Path, stem: str | None = None) -> list[Path]:

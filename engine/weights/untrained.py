@@ -22,7 +22,7 @@ def untrained_model(name: str, config: ModelConfig, *, seed: int = 0) -> Model:
     """
     hierarchy, tokenizer = icosphere_hierarchy(config.network.mesh), ByT5Tokenizer()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' too
         network = Network(config.network, hierarchy)
         vae = make_vae(config.vae)
         text_encoder = make_text_encoder(config.text, len(tokenizer))

@@ -1,0 +1,131 @@
+"""What a request refuses, by its code, and how a prompt is read."""
+
+import math
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fantasyid_engine.errors import InputError
+from fantasyid_engine.request import LARGEST_SEED, MOST_STEPS, VideoRequest, bare
+
+REQUEST = VideoRequest(image="face.png", prompt="smiles")
+REFUSED = [
+    ("image_missing", {"image": ""}),
+    ("image_missing", {"image": b""}),
+    ("image_missing", {"image": Path()}),
+    ("image_missing", {"image": None}),
+    ("prompt_empty", {"prompt": ""}),
+    ("prompt_empty", {"prompt": " \n\t"}),
+    ("prompt_empty", {"prompt": ' " " '}),
+    ("prompt_invalid", {"prompt": None}),
+    ("prompt_invalid", {"prompt": b"smiles"}),
+    ("prompt_invalid", {"prompt": "a\0b"}),
+    ("prompt_invalid", {"prompt": "a\ud800"}),
+    ("prompt_invalid", {"negative_prompt": None}),
+    ("prompt_invalid", {"negative_prompt": "\0"}),
+    ("seed_invalid", {"seed": -1}),
+    ("seed_invalid", {"seed": LARGEST_SEED + 1}),
+    ("seed_invalid", {"seed": 1.0}),
+    ("seed_invalid", {"seed": True}),
+    ("seed_invalid", {"seed": "7\n"}),
+    ("steps_invalid", {"num_inference_steps": 0}),
+    ("steps_invalid", {"num_inference_steps": MOST_STEPS + 1}),
+    ("steps_invalid", {"num_inference_steps": 2.5}),
+    ("guidance_invalid", {"guidance_scale": 0.99}),
+    ("guidance_invalid", {"guidance_scale": 100.01}),
+    ("guidance_invalid", {"guidance_scale": math.nan}),
+    ("guidance_invalid", {"guidance_scale": math.inf}),
+    ("guidance_invalid", {"guidance_scale": True}),
+    ("guidance_invalid", {"guidance_scale": "6\n"}),
+    ("frames_unsupported", {"num_frames": 0}),
+    ("frames_unsupported", {"num_frames": -9}),
+    ("frames_unsupported", {"num_frames": 10_001}),
+    ("frames_unsupported", {"num_frames": np.int64(9)}),
+    ("face_index", {"face_index": 0}),
+    ("face_index", {"face_index": "largest"}),
+    ("bit_depth", {"bit_depth": 10}),
+    ("bit_depth", {"bit_depth": None}),
+    ("bit_depth", {"bit_depth": "8"}),
+    ("bit_depth", {"bit_depth": 8.0}),
+]
+
+
+@pytest.mark.parametrize(("code", "values"), REFUSED, ids=[f"{code}-{values}" for code, values in REFUSED])
+def test_refused(code: str, values: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as error:
+        replace(REQUEST, **values)
+    assert error.value.code == code and error.value.exit_code == 65
+    message = str(error.value)
+    assert message.isprintable() and message
+    (name, value) = next(iter(values.items()))
+    if code in ("seed_invalid", "steps_invalid", "frames_unsupported", "guidance_invalid", "bit_depth", "face_index"):
+        assert message.startswith(f"{name} is {value!r}; it must be ")
+
+
+def test_the_message_names_which_prompt() -> None:
+    with pytest.raises(InputError, match=r"^the negative_prompt is no text"):
+        replace(REQUEST, negative_prompt="\0")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"image": b"bytes of a picture"},
+        {"image": Path("face.png")},
+        {"prompt": "漢é 🙂"},
+        {"prompt": 'a "quoted" word'},
+        {"negative_prompt": ""},
+        {"seed": 0},
+        {"seed": LARGEST_SEED},
+        {"num_inference_steps": 1},
+        {"num_inference_steps": MOST_STEPS},
+        {"guidance_scale": 1},
+        {"guidance_scale": 1.0},
+        {"guidance_scale": 100},
+        {"num_frames": 1},
+        {"face_index": 1},
+        {"bit_depth": 16},
+    ],
+    ids=str,
+)
+def test_taken(values: dict[str, Any]) -> None:
+    made = replace(REQUEST, **values)
+    assert all(getattr(made, name) == value for name, value in values.items())
+
+
+def test_what_is_left_open() -> None:
+    """The model decides; without a seed one is drawn."""
+    names = ("vertices", "seed", "num_inference_steps", "guidance_scale", "num_frames", "face_index")
+    assert [getattr(REQUEST, name) for name in names] == [None] * 6
+    assert (REQUEST.negative_prompt, REQUEST.bit_depth) == ("", 8)
+
+
+def test_it_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        REQUEST.seed = 3  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(TypeError, match="positional"):
+        VideoRequest("face.png", "smiles")  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("smiles", "smiles"),
+        ("  smiles\n", "smiles"),
+        ('"smiles"', "smiles"),
+        (' " smiles " ', "smiles"),
+        ('""smiles""', "smiles"),
+        ('she says "hello"', 'she says "hello'),
+        ('a "quoted" word', 'a "quoted" word'),
+        ("'smiles'", "'smiles'"),
+        ("", ""),
+        ('"', ""),
+        ('" "', ""),
+    ],
+)
+def test_bare(prompt: str, expected: str) -> None:
+    """As the release reads a prompt: `strip().strip('"').strip()`."""
+    assert bare(prompt) == expected

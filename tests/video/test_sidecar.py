@@ -1,0 +1,244 @@
+"""The sidecar: what is read back from it, and everything by which a file is none, in one line."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fantasyid_engine.config.serialise import to_json_object
+from fantasyid_engine.errors import EngineError, InputError, OutputError, WeightsError
+from fantasyid_engine.request import VideoRequest
+from fantasyid_engine.runtime.plan import ExecutionPlan
+from fantasyid_engine.video.sidecar import FORMAT, check_place, read_sidecar, record_text, sidecar_path
+
+PLAN = ExecutionPlan(device="cpu", precision="float32", vae_tile=(8, 12))
+WEIGHTS = {"network": "ab" * 32, "vae/config.json": "cd" * 32}
+PHOTO, VERTICES = b"a photo", b"some vertices"
+DEEP = "[" * 200_000
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> VideoRequest:
+    """Every setting another than its default."""
+    (tmp_path / "face.png").write_bytes(PHOTO)
+    (tmp_path / "face.ply").write_bytes(VERTICES)
+    return VideoRequest(
+        image=str(tmp_path / "face.png"),
+        prompt='smiles, a "quoted"\n漢é',
+        vertices=str(tmp_path / "face.ply"),
+        negative_prompt="blur",
+        seed=2**31 + 5,
+        num_inference_steps=7,
+        guidance_scale=2.5,
+        num_frames=9,
+        face_index=2,
+        bit_depth=16,
+    )
+
+
+@pytest.fixture
+def record(request_: VideoRequest) -> dict[str, Any]:
+    """As a render writes it, with things that nothing is made from."""
+    return {
+        "format": FORMAT,
+        "request": asdict(request_),
+        "inputs": {"image_sha256": digest(PHOTO), "vertices_sha256": digest(VERTICES)},
+        "plan": to_json_object(PLAN),
+        "model": {"name": "small", "form": "paper", "trained": True, "weights": WEIGHTS},
+        "output": {"fps": 8},
+        "notes": ["a note"],
+    }
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[Any], Path]:
+    def write(record: Any) -> Path:
+        path = tmp_path / "out.json"
+        path.write_text(record if isinstance(record, str) else record_text(record), encoding="utf-8")
+        return path
+
+    return write
+
+
+def refused(path: Path, code: str, **named: Path) -> str:
+    with pytest.raises(InputError) as error:
+        read_sidecar(path, **named)
+    assert error.value.code == code
+    message = str(error.value)
+    assert "\n" not in message and message == message.strip() and len(message) < 600
+    return message
+
+
+def test_what_was_written_is_read(record: dict[str, Any], request_: VideoRequest, write: Callable[[Any], Path]) -> None:
+    sidecar = read_sidecar(write(record))
+    assert sidecar.request == request_ and sidecar.plan == PLAN
+    assert (sidecar.inputs.image_sha256, sidecar.inputs.vertices_sha256) == (digest(PHOTO), digest(VERTICES))
+    assert (sidecar.model.name, sidecar.model.weights) == ("small", WEIGHTS)
+
+
+def test_the_text_is_readable(record: dict[str, Any]) -> None:
+    text = record_text(record)
+    assert json.loads(text) == record
+    assert "漢é" in text and len(text.splitlines()) > 20
+
+
+def test_a_request_without_vertices(record: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    record["request"]["vertices"] = record["inputs"]["vertices_sha256"] = None
+    assert read_sidecar(write(record)).request.vertices is None
+
+
+@pytest.mark.parametrize(
+    ("video", "expected"), [("out.mp4", "out.json"), ("a.b.mov", "a.b.json"), ("pictures", "pictures.json")]
+)
+def test_its_name(video: str, expected: str) -> None:
+    assert sidecar_path(Path("folder") / video) == Path("folder") / expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", DEEP, "{}", '{"format": "fantasyid-network-1"}'], ids=lambda text: repr(text)[:12]
+)
+def test_files_that_are_no_sidecar(write: Callable[[Any], Path], text: str) -> None:
+    path = write(text)
+    assert str(path) in refused(path, "sidecar_unreadable")
+    with pytest.raises(OutputError, match="a file that is no sidecar has this name; name another video"):
+        check_place(path)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"\0" * 9], ids=["no text", "zeros"])
+def test_files_that_are_no_text(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.json").write_bytes(data)
+    refused(tmp_path / "x.json", "sidecar_unreadable")
+    with pytest.raises(OutputError):
+        check_place(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("name", ["nothing.json", "folder"])
+def test_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    assert name in refused(tmp_path / name, "sidecar_unreadable")
+
+
+def test_places_that_can_be_written(record: dict[str, Any], write: Callable[[Any], Path], tmp_path: Path) -> None:
+    check_place(write(record))
+    check_place(tmp_path / "new.json")
+    with pytest.raises(OutputError):
+        check_place(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("request", None),
+        ("request", []),
+        ("request.prompt", 5),
+        ("request.prompt", "\ud800"),
+        ("request.seed", "7"),
+        ("request.seed", 1.5),
+        ("request.bit_depth", 12),
+        ("request.image", 5),
+        ("request.guidance_scale", "high"),
+        ("plan", None),
+        ("plan", "eager"),
+        ("plan.device", "tpu"),
+        ("plan.vae_tile", [8]),
+        ("plan.vae_tile", [0, 8]),
+        ("plan.more", 1),
+        ("inputs", None),
+        ("inputs.image_sha256", 5),
+        ("model", {}),
+        ("model.weights", []),
+        ("model.weights", {"a": 5}),
+    ],
+    ids=repr,
+)
+def test_values_that_no_render_has(record: dict[str, Any], write: Callable[[Any], Path], path: str, value: Any) -> None:
+    *before, last = path.split(".")
+    place = record
+    for name in before:
+        place = place[name]
+    place[last] = value
+    assert "out.json is no sidecar of a render" in refused(write(json.dumps(record)), "sidecar_unreadable")
+
+
+@pytest.mark.parametrize("name", ["request", "plan", "inputs", "model"])
+def test_parts_that_are_missing(record: dict[str, Any], write: Callable[[Any], Path], name: str) -> None:
+    del record[name]
+    assert name in refused(write(record), "sidecar_unreadable")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [("prompt", " ", "prompt_empty"), ("seed", -1, "seed_invalid"), ("num_frames", 0, "frames_unsupported")],
+)
+def test_values_that_no_request_has(
+    record: dict[str, Any], write: Callable[[Any], Path], name: str, value: Any, code: str
+) -> None:
+    record["request"][name] = value
+    refused(write(record), code)
+
+
+@pytest.mark.parametrize("name", ["face.png", "face.ply"])
+@pytest.mark.parametrize("change", ["gone", "changed", "a folder"])
+def test_inputs_that_changed(
+    record: dict[str, Any], write: Callable[[Any], Path], tmp_path: Path, name: str, change: str
+) -> None:
+    path = tmp_path / name
+    path.unlink() if change != "changed" else path.write_bytes(path.read_bytes() + b"\0")
+    if change == "a folder":
+        path.mkdir()
+    message = refused(write(record), "input_changed")
+    assert str(path) in message and "name" in message
+
+
+def test_inputs_that_are_named_are_taken_as_they_are(
+    record: dict[str, Any], write: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    """Another photo or other vertices, on purpose."""
+    for name in ("face.png", "face.ply"):
+        (tmp_path / name).unlink()
+    path = write(record)
+    assert str(tmp_path / "face.ply") in refused(path, "input_changed", image=tmp_path / "new.png")
+    sidecar = read_sidecar(path, image=tmp_path / "new.png", vertices=tmp_path / "new.ply")
+    assert (sidecar.request.image, sidecar.request.vertices) == (str(tmp_path / "new.png"), str(tmp_path / "new.ply"))
+
+
+def test_inputs_that_were_bytes_must_be_named(
+    record: dict[str, Any], write: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    """The record has their digests and no path: without them another video would come out."""
+    record["request"]["image"] = None
+    assert "--image" in refused(write(record), "image_missing")
+    assert read_sidecar(write(record), image=tmp_path / "face.png").request.image == str(tmp_path / "face.png")
+    record["request"] |= {"image": str(tmp_path / "face.png"), "vertices": None}
+    assert "--vertices" in refused(write(record), "vertices_missing")
+    assert read_sidecar(write(record), vertices=tmp_path / "face.ply").request.vertices == str(tmp_path / "face.ply")
+
+
+def test_a_path_that_is_none(record: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    """With a NUL no system call takes it."""
+    record["request"]["image"] = "a\0b.png"
+    with pytest.raises(EngineError) as error:
+        read_sidecar(write(record))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "digests",
+    [{}, {"network": "ab" * 32}, WEIGHTS | {"network": "00" * 32}, WEIGHTS | {"more": "ab" * 32}],
+    ids=["none", "fewer", "another", "more"],
+)
+def test_other_weights(record: dict[str, Any], write: Callable[[Any], Path], digests: dict[str, str]) -> None:
+    sidecar = read_sidecar(write(record))
+    sidecar.check_weights(dict(reversed(WEIGHTS.items())))
+    with pytest.raises(WeightsError, match=r"the weights of small are not those .* --model") as error:
+        sidecar.check_weights(digests)
+    assert "\n" not in str(error.value)
