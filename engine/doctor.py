@@ -130,7 +130,7 @@ def _devices() -> list[Check]:
 
 
 def _gpu(device: torch.device) -> str:
-    return f"{torch.cuda.get_device_name(device)}, {memory_at_hand(device) / 2**30:.1f} GiB free"
+    return f"{torch.cuda.get_device_name(device.index)}, {memory_at_hand(device) / 2**30:.1f} GiB free"
 
 
 def _preset(name: str) -> Check:

@@ -88,14 +88,13 @@ def generate(
     plan = recorded.plan if recorded and not settings else None
     if plan:
         settings = {"device": plan.device, "precision": plan.precision}
+    same = recorded if model is None else None  # with --model, other weights than the recorded ones are meant
     if model is None:
-        model, expected = (recorded.model.name, recorded) if recorded else (DEFAULT_MODEL, None)
-    else:
-        expected = None  # another model than the recorded one is meant
+        model = same.model.name if same else DEFAULT_MODEL
 
     with Engine.open(model, **settings) as engine:
-        if expected:
-            expected.check_weights(engine.model.digests)
+        if same:
+            same.check_weights(engine.model.digests)
         with Screen() as screen:
             result = engine.generate(request, on_progress=screen.show, plan=plan)
     result.save(out, overwrite=overwrite)

@@ -69,7 +69,7 @@ def decode_tiles(
     Args:
         decoder: diffusers' decoder, on the tiles' device.
         tiles: latents [1, C, f, h, w] of each tile, divided by the scaling factor.
-        caches: what the chunk before returned for each tile; None at the first.
+        caches: what the chunk before returned for each tile, which is used up; None at the first.
         cores: what each tile owns; together they are the picture, without overlap.
 
     Returns:

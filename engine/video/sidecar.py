@@ -108,20 +108,23 @@ def read_sidecar(path: Path, *, image: Path | None = None, vertices: Path | None
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise _Unreadable(f"{path} is no sidecar of a render: {place}: {first['msg']}") from None
+    if sidecar.inputs.vertices_sha256 is not None and sidecar.request.vertices is None and vertices is None:
+        reason = "does not name its vertices, which were given as bytes"
+        raise InputError("vertices_missing", f"{path} {reason}; pass --vertices")
     for recorded, instead, digest in (
         (sidecar.request.image, image, sidecar.inputs.image_sha256),
         (sidecar.request.vertices, vertices, sidecar.inputs.vertices_sha256),
     ):
         if instead is None and isinstance(recorded, str):
             _check_unchanged(Path(recorded), digest)
-    named = {"image": image, "vertices": vertices}
-    request = replace(sidecar.request, **{name: str(file) for name, file in named.items() if file is not None})
+    named = (("image", image), ("vertices", vertices))
+    request = replace(sidecar.request, **{name: str(file) for name, file in named if file is not None})
     return replace(sidecar, request=request)
 
 
 def _check_unchanged(path: Path, digest: str | None) -> None:
     try:
-        changed = sha256(path) != digest
+        changed = (path.exists() and not path.is_file()) or sha256(path) != digest  # a device might never end
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError("input_changed", f"{path} cannot be read again: {reason}; name the file") from None
