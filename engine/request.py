@@ -7,7 +7,8 @@ from typing import Literal
 from fantasyid_engine.errors import InputError
 
 MOST_STEPS = 1000
-LARGEST_SEED = 2**63 - 1
+LARGEST_SEED = 2**32 - 1
+"""The noise source tells no more seeds apart (a Mersenne twister is seeded with 32 bits)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ class _Values:
     plan: ExecutionPlan
 
     def __post_init__(self) -> None:
-        holds(self, "seed", 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
+        holds(self, "seed", 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
         holds(self, "steps_done", self.steps_done >= 0, "0 or more")
 
 

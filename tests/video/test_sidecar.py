@@ -146,6 +146,7 @@ def test_places_that_can_be_written(record: dict[str, Any], write: Callable[[Any
         ("request.bit_depth", 12),
         ("request.image", 5),
         ("request.guidance_scale", "high"),
+        ("request.more", 1),
         ("plan", None),
         ("plan", "eager"),
         ("plan.device", "tpu"),
