@@ -17,7 +17,13 @@ from fantasyid_engine.job import Job, prepare
 from fantasyid_engine.progress import OnProgress, Watch
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.result import VideoResult, make_record
-from fantasyid_engine.runtime.device import DTYPES, out_of_memory_as_error, resolve_device, resolve_precision
+from fantasyid_engine.runtime.device import (
+    DTYPES,
+    is_out_of_memory,
+    out_of_memory_as_error,
+    resolve_device,
+    resolve_precision,
+)
 from fantasyid_engine.runtime.plan import EngineConfig, ExecutionPlan
 from fantasyid_engine.sampling.loop import denoise
 from fantasyid_engine.sampling.noise import SeededNoise
@@ -234,7 +240,9 @@ class Engine:
             while True:
                 try:
                     return self._decode_as_planned(job, latents_BFCHW, watch), job
-                except torch.OutOfMemoryError:
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
                     leaner = leaner_tile(self.model.vae, job.size[1:], job.plan.vae_tile)
                     if job.pinned or leaner is None:
                         raise

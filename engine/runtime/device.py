@@ -58,18 +58,20 @@ def memory_at_hand(device: torch.device) -> int:
     raise DeviceError("/proc/meminfo does not say how much memory is available")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator raised it; torch's of the CPU has no error class of its own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
 @contextmanager
 def out_of_memory_as_error(doing: str) -> Iterator[None]:
     """Turns torch's out-of-memory errors into ResourceError, with the cache given back."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        reason = str(error).partition(". ")[0] or "the machine has no more"
+        reason = str(error).rpartition("Allocator: ")[2].partition(". ")[0] or "the machine has no more"
         raise ResourceError(f"out of memory while {doing}: {reason}") from None
-    except RuntimeError as error:
-        # torch's CPU allocator has no error class of its own.
-        if "can't allocate memory" not in str(error):
-            raise
-        raise ResourceError(f"out of memory while {doing}: free some, or render fewer frames") from None

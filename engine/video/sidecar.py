@@ -1,6 +1,6 @@
 """The sidecar: a JSON file beside a video with everything that it takes to render it again.
 
-out.mp4 -> out.json        folder/ -> folder/render.json
+out.mp4 -> out.json        pictures/ -> pictures.json
 """
 
 import json

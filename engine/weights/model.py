@@ -128,6 +128,11 @@ def _check_parts(model: Model, folder: Path) -> None:
     ):
         if ours != theirs:
             raise ConfigError(f"{folder}: its transformer takes {what} {ours}, its VAE or text encoder gives {theirs}")
+    if dit.sample_latent_frames % 2 == 0:
+        raise ConfigError(
+            f"{folder}: its transformer makes {dit.sample_frames} frames, {dit.sample_latent_frames} in latents; "
+            "this VAE decodes odd numbers only"
+        )
     if len(model.tokenizer) > text.vocab_size:
         raise ConfigError(
             f"{folder}: its tokenizer has {len(model.tokenizer)} tokens, its text encoder {text.vocab_size}"

@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5Enc
 from fantasyid_engine.config.render import ScheduleConfig
 from fantasyid_engine.config.schema import MOST_LAYERS
 from fantasyid_engine.config.serialise import from_json_object, read_json_object
-from fantasyid_engine.errors import ConfigError, WeightsError
+from fantasyid_engine.errors import ConfigError, WeightsError, some_of
 from fantasyid_engine.weights.load import fill, match_entries
 from fantasyid_engine.weights.shards import Entry, component_files, read_entries
 
@@ -74,7 +74,12 @@ def read_schedule(folder: Path) -> ScheduleConfig:
         raise ConfigError(
             f"{path}: _class_name is {values['_class_name']!r}; this engine runs {' and '.join(SCHEDULERS)}"
         )
-    ours = {field.name: values[field.name] for field in fields(ScheduleConfig) if field.name in values}
+    # What a file leaves out would mean something else to diffusers than to us.
+    needed = [*(field.name for field in fields(ScheduleConfig)), "clip_sample", "timestep_spacing"]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise ConfigError(f"{path} does not say {some_of(missing)}: fetch it again")
+    ours = {field.name: values[field.name] for field in fields(ScheduleConfig)}
     return from_json_object(ScheduleConfig, ours, path)
 
 
@@ -86,9 +91,7 @@ def read_text_encoder(folder: Path, device: torch.device, dtype: torch.dtype) ->
     """
     source = folder / "text_encoder"
     values = _config_values(source / "config.json", {"model_type": "t5"})
-    layers = values.get("num_layers", 1)
-    if type(layers) is not int or not 1 <= layers <= MOST_LAYERS:
-        raise ConfigError(f"{source / 'config.json'}: num_layers is {layers!r}; it must be from 1 to {MOST_LAYERS}")
+    _check_layers(source, "num_layers", values.get("num_layers", 1))
     encoder = _on_meta(lambda: T5EncoderModel(T5Config.from_dict(values)), source)
     encoder.encoder.set_input_embeddings(encoder.shared)
     return _filled(encoder, source, device, dtype)
@@ -106,6 +109,9 @@ def read_vae(folder: Path, device: torch.device, dtype: torch.dtype) -> Autoenco
         value = values.get(name, 1.0)
         if type(value) not in (int, float) or not 0 < value < math.inf:
             raise ConfigError(f"{source / 'config.json'}: {name} is {value!r}; it must be a number above 0")
+    _check_layers(source, "layers_per_block", values.get("layers_per_block", 1))
+    blocks = values.get("block_out_channels", [])
+    _check_layers(source, "the number of block_out_channels", len(blocks) if isinstance(blocks, list) else blocks)
     ratio = values.get("temporal_compression_ratio", 4)
     if type(ratio) is not int:
         raise ConfigError(f"{source / 'config.json'}: temporal_compression_ratio is {ratio!r}; it must be an integer")
@@ -150,6 +156,12 @@ def _on_meta(build: Callable[[], T], source: Path) -> T:
             return build()
     except Exception as error:  # whatever a config of wrong types or sizes makes of a constructor
         raise ConfigError(f"{source / 'config.json'} describes nothing that can be built: {_reason(error)}") from None
+
+
+def _check_layers(source: Path, what: str, count: Any) -> None:
+    """Building a network of more takes for ever."""
+    if type(count) is not int or not 1 <= count <= MOST_LAYERS:
+        raise ConfigError(f"{source / 'config.json'}: {what} is {count!r}; it must be from 1 to {MOST_LAYERS}")
 
 
 def _reason(error: BaseException) -> str:

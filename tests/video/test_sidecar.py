@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -198,6 +199,12 @@ def test_inputs_that_changed(
         path.mkdir()
     message = refused(write(record), "input_changed")
     assert str(path) in message and "name" in message
+
+
+def test_an_input_that_is_a_device(record: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    """Not read, whatever it would give: another might never end."""
+    record["request"]["image"], record["inputs"]["image_sha256"] = os.devnull, digest(b"")
+    assert os.devnull in refused(write(record), "input_changed")
 
 
 def test_inputs_that_are_named_are_taken_as_they_are(
