@@ -5,7 +5,7 @@ In multiples of one feature map at full resolution (channels of the last block x
     whole picture   WHOLE
     tiles           KEPT x area of all tiles + (WHOLE - KEPT) x area of one tile, both as shares of the picture
 
-Tiles in lockstep all keep what they need to go on, so tiles spare a third of the memory, not all but one tile's; small
+Tiles in lockstep all keep what they need to go on, so tiles spare a part of the memory, not all but one tile's; small
 tiles, which are mostly overlap, spare nothing. diffusers' own decode of the whole picture takes 25.
 Measured by `benchmarks/bench_vae_tiling.py`.
 """
