@@ -438,7 +438,7 @@ MODELS: dict[str, tuple[Damage, tuple[str, ...]]] = {
     "config-not-utf8": (holding("vae/config.json", b'{"a": "\xff"}'), ("vae/config.json cannot be read",)),
     "config-of-no-network": (
         with_values("vae/config.json", block_out_channels=[]),
-        ("vae/config.json", "nothing that can be built"),
+        ("vae/config.json", "the number of block_out_channels is 0"),
     ),
     "config-of-another-encoder": (
         with_values("text_encoder/config.json", model_type="bert"),
