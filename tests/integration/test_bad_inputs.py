@@ -8,7 +8,7 @@ import struct
 import subprocess
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -33,12 +33,6 @@ ESCAPES = "a\nfantasyid-engine: all is well\x1b[31m"
 ESCAPED = r"a\nfantasyid-engine: all is well\x1b[31m"
 LONG = "x" * 300
 case = pytest.param
-
-
-@pytest.fixture(scope="module")
-def command() -> Iterator[CommandLine]:
-    with CommandLine() as command:
-        yield command
 
 
 @pytest.fixture(scope="module")

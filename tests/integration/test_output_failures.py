@@ -23,12 +23,6 @@ case = pytest.param
 
 
 @pytest.fixture(scope="module")
-def command() -> Iterator[CommandLine]:
-    with CommandLine() as command:
-        yield command
-
-
-@pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("given") / "face.png"
     Image.fromarray(blocks(80, 60)).save(path)
