@@ -105,7 +105,7 @@ def _sway(times: Floats, most: float, rng: Rng) -> Floats:
     return waves @ weights
 
 
-def _path(keys: Sequence[float], values: Sequence[float], times: Floats) -> Floats:
+def _path(keys: Sequence[float] | Floats, values: Sequence[float], times: Floats) -> Floats:
     """Values at `times`: those of the keys, eased in between (smoothstep), constant outside."""
     keys_K, values_K = np.asarray(keys, float), np.asarray(values, float)
     before = np.clip(np.searchsorted(keys_K, times, side="right") - 1, 0, len(keys_K) - 2)
