@@ -5,14 +5,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.resources import files
 from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
 
 from fantasyid_engine import __version__
 from fantasyid_engine.config.presets import MINIATURES, PRESETS
@@ -161,9 +160,8 @@ def _model(folder: Path) -> Check:
 
 
 def _render() -> str:
-    picture = BytesIO()
-    Image.linear_gradient("L").convert("RGB").save(picture, "PNG")
-    request = VideoRequest(image=picture.getvalue(), prompt="a test", seed=0, num_inference_steps=1, num_frames=1)
+    picture = (files("fantasyid_engine") / "face" / "avatar_example.png").read_bytes()
+    request = VideoRequest(image=picture, prompt="a test", seed=0, num_inference_steps=1, num_frames=1)
     with tempfile.TemporaryDirectory() as folder, Engine.from_preset("avatar-mini", device="cpu") as engine:
         path = engine.generate(request).save(Path(folder) / "test.mp4")
         return f"photo to .mp4, {path.stat().st_size} bytes"

@@ -179,7 +179,7 @@ class Engine:
                 model.network,
                 model.hierarchy,
                 job.face,
-                detect=render.face == "detect",
+                mode=render.face,
                 crop_size=render.crop_size,
                 template=render.template_vertices,
             )

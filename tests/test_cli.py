@@ -41,19 +41,26 @@ def test_options_are_frozen() -> None:
     assert commands(typer.main.get_command(app)) == {
         "": ["--version"],
         "doctor": ["--json", "--model"],
-        "faces": ["--out", "--overwrite", "photo"],
+        "evaluate": [
+            *("--answers", "--arcface", "--inception", "--out", "--overwrite", "--real", "--references", "--study"),
+            "videos",
+        ],
+        "faces": ["--avatars", "--out", "--overwrite", "photo"],
         "generate": [
             *("--bit-depth", "--device", "--face", "--frames", "--from", "--guidance", "--image", "--model"),
             *("--negative-prompt", "--out", "--overwrite", "--precision", "--prompt", "--seed", "--steps"),
             *("--vae-tile", "--vertices"),
         ],
+        "train": ["--out", "--seed", "--smoke", "name"],
         "weights": [],
         "weights convert": ["source", "target"],
         "weights inspect": ["--json", "folder"],
     }
 
 
-@pytest.mark.parametrize("command", ["generate", "faces", "doctor", "weights convert", "weights inspect"])
+@pytest.mark.parametrize(
+    "command", ["generate", "faces", "evaluate", "doctor", "train", "weights convert", "weights inspect"]
+)
 def test_help_has_an_example(command: str) -> None:
     assert f"Example: fantasyid-engine {command}" in run(*command.split(), "--help").stdout
 

@@ -11,9 +11,11 @@ import typer
 
 from fantasyid_engine import __version__
 from fantasyid_engine.cli.doctor import doctor
+from fantasyid_engine.cli.evaluate import evaluate
 from fantasyid_engine.cli.faces import faces
 from fantasyid_engine.cli.generate import generate
 from fantasyid_engine.cli.screen import complain, say
+from fantasyid_engine.cli.train import train
 from fantasyid_engine.cli.weights import weights
 from fantasyid_engine.errors import EngineError, WriteError
 
@@ -26,7 +28,9 @@ app = typer.Typer(
 )
 app.command("generate")(generate)
 app.command("faces")(faces)
+app.command("evaluate")(evaluate)
 app.command("doctor")(doctor)
+app.command("train")(train)
 app.add_typer(weights, name="weights")
 
 

@@ -69,7 +69,7 @@ MINIATURES: dict[str, ModelConfig] = {
         ),
         vae=VaeConfig(block_out_channels=(24, 48, 64), latent_channels=8, layers_per_block=1, norm_num_groups=8),
         text=TextConfig(),
-        render=RenderConfig(guidance_scale=3.0, face="picture", crop_size=64, template_vertices=True, trained=False),
+        render=RenderConfig(guidance_scale=3.0, face="avatar", crop_size=64, template_vertices=True, trained=False),
     ),
 }
 """Whole models that are made here: paper form, small enough for a CPU."""

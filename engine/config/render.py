@@ -32,7 +32,8 @@ class RenderConfig:
     """How a model makes a video.
 
     `num_inference_steps` and `guidance_scale` are what a request that names none gets. `face` says what the networks
-    see of a photo: `detect` finds the face and crops it as the release does, `picture` takes the picture as the crop.
+    see of a photo: `detect` finds the face and crops it as the release does, `avatar` finds the head of a rendered
+    avatar, `picture` takes the picture as the crop.
     `crop_size` is the side of the crop in pixels. With `template_vertices` the mesh's template stands in for vertices
     that a request does not bring. `trained` is False where weights come from a seed: the picture is noise.
     """
@@ -41,7 +42,7 @@ class RenderConfig:
     num_inference_steps: int = 50
     guidance_scale: float = 6.0
     solver: Literal["dpm", "ddim"] = "dpm"
-    face: Literal["detect", "picture"] = "detect"
+    face: Literal["detect", "avatar", "picture"] = "detect"
     crop_size: int = 512
     template_vertices: bool = False
     trained: bool = True
@@ -52,7 +53,7 @@ class RenderConfig:
         positive(self, "crop_size", most=4096)
         holds(self, "guidance_scale", 1 <= self.guidance_scale <= 100, "a number from 1 to 100")
         one_of(self, "solver", ("dpm", "ddim"))
-        one_of(self, "face", ("detect", "picture"))
+        one_of(self, "face", ("detect", "avatar", "picture"))
 
 
 @config

@@ -8,6 +8,7 @@ Source: github.com/Fantasy-AMAP/fantasy-id @ c429092, infer.py.
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,13 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fantasyid_engine.errors import InputError
-from fantasyid_engine.face.crop import crop_face, square_crop
-from fantasyid_engine.face.detect import FaceBox, FaceDetector, HaarDetector, find_faces, pick_face
+from fantasyid_engine.face.avatar import MIN_HEAD, find_avatars
+from fantasyid_engine.face.crop import crop_face, crop_head, square_crop
+from fantasyid_engine.face.detect import FaceBox, HaarDetector, Photo, find_faces, pick_face
 from fantasyid_engine.face.photo import decode_photo
 from fantasyid_engine.face.vertices import decode_vertices
 from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.network import Network
 
+Mode = Literal["detect", "avatar", "picture"]
+AVATAR_SCALE = 1.35
+"""Side of an avatar's crop, in heads: with hair and shoulders."""
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
@@ -62,7 +67,7 @@ class FaceCondition:
 
 @torch.inference_mode()
 def condition(
-    network: Network, hierarchy: MeshHierarchy, face: FaceInput, *, detect: bool, crop_size: int, template: bool
+    network: Network, hierarchy: MeshHierarchy, face: FaceInput, *, mode: Mode, crop_size: int, template: bool
 ) -> FaceCondition:
     """Conditions a network on a face.
 
@@ -70,12 +75,13 @@ def condition(
         network: tower and conditioner.
         hierarchy: the mesh of the vertices.
         face: photo and vertices.
-        detect: find the face and crop it; else the picture is the crop.
-        crop_size: side of the crop in pixels.
+        mode: `RenderConfig.face`: how the face is found.
+        crop_size: side of the crop in pixels; faces of `detect` are cropped as the release does.
         template: the mesh's template stands in for vertices that are not given.
 
     Raises:
-        InputError: see `decode_photo`, `find_faces`, `pick_face` and `decode_vertices`; `vertices_missing`.
+        InputError: see `decode_photo`, `find_faces`, `find_avatars`, `pick_face` and `decode_vertices`;
+            `vertices_missing`.
     """
     photo = decode_photo(face.photo, face.name)
     if face.vertices is not None:
@@ -88,15 +94,23 @@ def condition(
             f"no vertices for {face.name}: this model needs the face's {hierarchy.levels[0]} vertices in metres as a "
             ".ply (DECA makes them); pass --vertices FILE",
         )
-    box = _find(HaarDetector(), photo, face) if detect else None
-    crop = square_crop(photo, crop_size) if box is None else crop_face(photo, box)
+    box, crop = _find(photo, face, mode, crop_size)
     weight = network.tower.cls_token
     picture = tower_input(crop, network.config.tower.image_size).to(weight)
     return FaceCondition(network.id_kv(picture, vertices_V3[None].to(weight.device)), crop, box)
 
 
-def _find(detector: FaceDetector, photo: NDArray[np.uint8], face: FaceInput) -> FaceBox:
-    return pick_face(find_faces(detector, photo, face.name), face.index, face.name)
+def _find(photo: Photo, face: FaceInput, mode: Mode, size: int) -> tuple[FaceBox | None, Photo]:
+    """Where the face is, and what the networks see of it."""
+    match mode:
+        case "detect":
+            box = pick_face(find_faces(HaarDetector(), photo, face.name), face.index, face.name)
+            return box, crop_face(photo, box)
+        case "avatar":
+            box = pick_face(find_avatars(photo, face.name), face.index, face.name, smallest=MIN_HEAD)
+            return box, crop_head(photo, box, size, scale=AVATAR_SCALE)
+        case "picture":
+            return None, square_crop(photo, size)
 
 
 def tower_input(crop: NDArray[np.uint8], size: int) -> Tensor:

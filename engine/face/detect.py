@@ -159,11 +159,12 @@ def _rung(photo: Photo, how: str, border: float = 0.0, enlarge: float = 1.0, len
     return _Rung(f"{max(size)} {how}".strip(), picture, (size[0] / width, size[1] / height), pixels, lenient)
 
 
-def pick_face(faces: list[FaceBox], index: int | None, name: str) -> FaceBox:
+def pick_face(faces: list[FaceBox], index: int | None, name: str, *, smallest: int = MIN_FACE) -> FaceBox:
     """One of `faces` (largest first, not empty): number `index`, counted from 1, or the largest.
 
     Raises:
-        InputError: `face_index` when there is no such face, `face_too_small` when it has under 48 pixels.
+        InputError: `face_index` when there is no such face, `face_too_small` when it has under `smallest`
+            pixels.
     """
     name = one_line(name)
     number = 1 if index is None else index
@@ -174,10 +175,10 @@ def pick_face(faces: list[FaceBox], index: int | None, name: str) -> FaceBox:
             f"face {number} was asked for, but {name} shows {len(faces)}; choose {choice} (1 is the largest)",
         )
     face = faces[number - 1]
-    if min(face.width, face.height) < MIN_FACE:
+    if min(face.width, face.height) < smallest:
         raise InputError(
             "face_too_small",
-            f"face {number} in {name} is {int(face.width)} x {int(face.height)} pixels, under {MIN_FACE}; "
+            f"face {number} in {name} is {int(face.width)} x {int(face.height)} pixels, under {smallest}; "
             "use a photo that is larger or taken nearer",
         )
     return face

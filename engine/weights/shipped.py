@@ -1,6 +1,7 @@
 """Weights of small networks that lie in the package, beside the code that uses them."""
 
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -32,7 +33,7 @@ def load_shipped(name: str, network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def save_shipped(path: str, network: nn.Module) -> None:
+def save_shipped(path: Path, network: nn.Module) -> None:
     """Writes a network's weights, float16 but for the statistics of batch norms, for `load_shipped`."""
     tensors = {
         key: tensor.detach().to("cpu", torch.float32 if "running" in key else torch.float16).contiguous()
@@ -40,6 +41,7 @@ def save_shipped(path: str, network: nn.Module) -> None:
         if not key.endswith("num_batches_tracked")
     }
     save_file(tensors, path)
+    path.chmod(0o644)  # the library makes files that nobody else can read
 
 
 def _fill(network: nn.Module, tensors: dict[str, torch.Tensor]) -> None:

@@ -23,6 +23,12 @@ def blocks(height: int = 48, width: int = 64) -> Picture:
     return np.kron(colours, np.ones((8, 8, 1), np.uint8))[:height, :width]
 
 
+def avatar(size: int = 200) -> Picture:
+    """The example avatar, [size, size, 3]: found by the avatar detector, and by the Haar cascade too."""
+    with Image.open(Path(__file__).parents[2] / "docs" / "examples" / "face.png") as image:
+        return np.array(image.convert("RGB").resize((size, size)))
+
+
 def portrait(size: int = 400, background: int = 90) -> Picture:
     """A shaded drawing that the Haar cascade takes for a face: [size, size, 3], its box about (82, 92, 242, 242) / 400.
 

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from skimage import data
 from torch import Tensor
 
-from tests.face.pictures import blocks, encoded, on, portrait
+from tests.face.pictures import avatar, blocks, encoded, on, portrait
 from tests.face.plys import ply
 from tests.integration.cases import COMMAND, PREFIX, CommandLine, Finished, check_line, check_refused
 from tests.small import hierarchy
@@ -42,7 +43,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     The vertices are of its mesh, a sphere.
     """
     folder = tmp_path_factory.mktemp("given")
-    (folder / "face.png").write_bytes(encoded(portrait(200), "PNG"))
+    (folder / "face.png").write_bytes(encoded(avatar(), "PNG"))
     (folder / "face.ply").write_bytes(ply(SPHERE, hierarchy().faces.tolist()))
     return write_released_model(folder / "model")
 
@@ -166,10 +167,26 @@ def test_faces_in_photos(
 
 
 @pytest.mark.parametrize(
+    ("photo", "options", "says"),
+    [
+        case(blocks(80, 60), [], ("no face found in photo.png (avatar detector", "tried 80"), id="none"),
+        case(data.astronaut(), [], ("photo.png is a real photo, and this model knows avatars",), id="real"),
+        case(avatar(), ["--face", "2"], ("face 2 was asked for", "shows 1; choose 1"), id="too-few"),
+    ],
+)
+def test_avatars_in_photos(
+    generate: Callable[..., Finished], tmp_path: Path, photo: Any, options: list[str], says: tuple[str, ...]
+) -> None:
+    (tmp_path / "photo.png").write_bytes(encoded(photo, "PNG"))
+    check_refused(generate("--image", "photo.png", *options), INPUT, "photo.png", *says, under_way=True)
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         case(["nowhere.png"], INPUT, "nowhere.png does not exist", id="missing"),
         case(["noise.png", "--out", "boxes.png"], INPUT, "no face found in noise.png", id="no-face"),
+        case(["noise.png", "--avatars"], INPUT, "no face found in noise.png (avatar detector", id="no-avatar"),
         case(["noise.png", "--out", "boxes.gif"], OUTPUT, "boxes.gif: pictures are .png or .jpg", id="suffix"),
         case(["noise.png", "--out", "noise.png"], OUTPUT, "noise.png: it exists already; name another", id="exists"),
         case(["noise.png", "--out", f"{LONG}.png"], OUTPUT, "File name too long", id="long-name"),

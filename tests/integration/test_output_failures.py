@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.face.pictures import blocks, portrait
+from tests.face.pictures import avatar, portrait
 from tests.integration.cases import COMMAND, CommandLine, Finished, check_line, check_refused, everything_in
 
 CREATE, WRITE, INPUT = 73, 74, 65
@@ -25,7 +25,7 @@ case = pytest.param
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("given") / "face.png"
-    Image.fromarray(blocks(80, 60)).save(path)
+    Image.fromarray(avatar(80)).save(path)
     return path
 
 

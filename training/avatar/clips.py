@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fantasyid_engine.evaluation.vocabulary import Attributes
@@ -19,12 +20,13 @@ from fantasyid_engine.training.avatar.prompts import draw_attributes, write_prom
 from fantasyid_engine.training.avatar.render import Rendered, render
 from fantasyid_engine.training.avatar.scene import draw_scene
 
+Floats = NDArray[np.float32]
 SPLITS = ("train", "validation", "test", "perception", "recogniser")
 """Who is for what: three for generators, one for detector and observer, one for the recogniser."""
 NUM_FRAMES, FPS = 13, 8
 _PERSON, _SAMPLE = 0, 1
-MIN_TURN = 0.15
-"""Radians by which the photo's pose and the clip's first differ at least, over yaw, pitch and roll."""
+MIN_TURN, MIN_CHANGE = 0.15, 0.1
+"""How far the photo is from the clip's first frame: radians over yaw, pitch and roll; of smile, mouth or brows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +36,7 @@ class Sample:
     person      number of `who` within its split
     target      the clip; `attributes` are what its prompt may name
     reference   one frame of `who` from elsewhere: another pose, expression, light and background
+                (of `reference_attributes` it shows background and light only)
     """
 
     person: int
@@ -82,18 +85,24 @@ class World:
         while not _differ(attributes, elsewhere):
             elsewhere = draw_attributes(rng)
         pose, expression = reference_pose(rng)
-        while np.abs(pose - motion.pose[0]).sum() < MIN_TURN:
+        while _alike(pose, expression, motion):
             pose, expression = reference_pose(rng)
         reference = Take(who, Motion(pose[None], expression[None]), draw_scene(elsewhere, rng))
         return Sample(number, who, target, attributes, prompt, reference, elsewhere)
 
     def _rng(self, kind: int, number: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, SPLITS.index(self.split), kind, number])
+        # The last entry is never 0: NumPy fills with zeros, and fewer entries would give the same stream.
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), kind, number + 1])
+
+
+def _alike(pose: Floats, expression: Floats, motion: Motion) -> bool:
+    changed = np.abs(expression - motion.expression[0])[[0, 1, 3]].max()
+    return bool(np.abs(pose - motion.pose[0]).sum() < MIN_TURN or changed < MIN_CHANGE)
 
 
 def _differ(one: Attributes, other: Attributes) -> bool:
     light = (one.light_from, one.light_colour) != (other.light_from, other.light_colour)
-    return light and one.colour != other.colour and one.expression != other.expression
+    return light and one.colour != other.colour
 
 
 def render_takes(takes: Sequence[Take], size: int, *, device: torch.device | str = "cpu") -> Rendered:
@@ -102,6 +111,13 @@ def render_takes(takes: Sequence[Take], size: int, *, device: torch.device | str
 
 
 def render_clips(samples: Sequence[Sample], size: int, *, device: torch.device | str = "cpu") -> Tensor:
-    """Target clips of equal length -> [N, F, 3, S, S] uint8."""
+    """Target clips of equal length -> [N, F, 3, S, S] uint8.
+
+    Raises:
+        ValueError: their lengths differ.
+    """
+    lengths = sorted({len(sample.target.motion.pose) for sample in samples})
+    if len(lengths) != 1:
+        raise ValueError(f"render_clips: clips must be of one length; these have {lengths} frames")
     pictures = render_takes([sample.target for sample in samples], size, device=device).pictures
     return pictures.view(len(samples), -1, *pictures.shape[1:])

@@ -1,7 +1,7 @@
 """From numbers to triangles: one mesh of five parts - head, hair, buns, body, glasses - for every frame.
 
 Topology is the same for all frames; what a person lacks is cut away (hair, glasses). The camera stands 0.9 m before the
-face, with perspective.
+head, with perspective.
 
 B frames, V vertices of all parts, T triangles. Metres as in `head`; screen in pixels, rows going down.
 """
@@ -21,8 +21,9 @@ from fantasyid_engine.training.avatar.head import EYE, NECK, Floats, Ints, expre
 from fantasyid_engine.training.avatar.person import RIMS
 
 DISTANCE = 0.9
+"""From the camera to the head's origin, in metres."""
 FRAME = 0.35
-"""Height in metres, at the face, of what a camera of zoom 1 sees."""
+"""Height in metres, there, of what a camera of zoom 1 sees."""
 UNDER = 0.03
 """How far below the hairline there is still skin, in metres."""
 HEAD, HAIR, BUNS, BODY, GLASSES = range(5)
@@ -90,16 +91,12 @@ def make_model(device: torch.device) -> Model:
     side = np.sign(rims[1, :, :1])
     anchors = np.concatenate([side * EYE[0], np.full_like(side, EYE[1]), np.full_like(side, 0.09)], axis=1)
     bare = [np.zeros((size, 3)) for size in sizes[2:]]
-    shape = [
-        head.shape_basis,
-        head.shape_basis,
-        *(shape_fields(points) * 0 for points in bare[:2]),
-        shape_fields(anchors),
-    ]
+    crown = np.tile([[0.0, 0.115, -0.02]], (sizes[2], 1))  # buns move with it
+    shape = [head.shape_basis, head.shape_basis, shape_fields(crown), shape_fields(bare[1]) * 0, shape_fields(anchors)]
     expression = [head.expression_basis, head.expression_basis, *(expression_fields(points) * 0 for points in bare)]
 
     def tensor(array: NDArray[Any]) -> Tensor:
-        made = torch.from_numpy(np.ascontiguousarray(array)).to(device)
+        made = torch.from_numpy(np.array(array)).to(device)
         return made.float() if made.is_floating_point() else made
 
     return Model(
@@ -123,7 +120,9 @@ def make_model(device: torch.device) -> Model:
 def pose(frames: Frames, size: int) -> Posed:
     """Shapes, moves, turns and projects every vertex, for pictures of `size` x `size` pixels."""
     model = make_model(frames.shape.device)
-    points = model.fixed + torch.einsum("bs,svc->bvc", frames.shape, model.shape)
+    points = model.fixed.expand(len(frames), -1, -1)
+    for place, direction in enumerate(model.shape):  # a matrix product's roundings would depend on the batch
+        points = torch.addcmul(points, frames.shape[:, place, None, None], direction)
     points = points + torch.einsum("be,evc->bvc", frames.expression, model.expression)
     _, hair, buns, body, rims, end = model.starts
     points[:, hair:buns] += model.offsets[frames.style, frames.beard]
@@ -157,7 +156,7 @@ def rotation(pose_B3: Tensor) -> Tensor:
 
 
 def pixel_metres(camera_B3: Tensor, size: int) -> Tensor:
-    """How many metres at the face one pixel shows, [B]."""
+    """How many metres one pixel shows between the ears, [B]."""
     return FRAME / (camera_B3[:, 0] * size)
 
 

@@ -76,6 +76,8 @@ def hair_tables() -> tuple[Floats, Floats]:
     tables = [[_with_beard(*_hair(style), beard) for beard in BEARDS] for style in STYLES.values()]
     masks = np.array([[mask for mask, _ in row] for row in tables])
     offsets = np.array([[offset for _, offset in row] for row in tables])
+    for table in (masks, offsets):
+        table.setflags(write=False)
     return masks, offsets
 
 
@@ -90,7 +92,10 @@ def bun_tables() -> tuple[Floats, Ints, Floats]:
         for number, (x, y, z, radius) in enumerate(style.buns if style else ()):
             points[row, number], there[row, number] = (x, y, z) + radius * ball, 1.0
     shape = len(STYLES), 2 * len(ball)
-    return points.reshape(*shape, 3), np.concatenate([faces, faces + len(ball)]), there.reshape(shape)
+    made = points.reshape(*shape, 3), np.concatenate([faces, faces + len(ball)]), there.reshape(shape)
+    for table in made:
+        table.setflags(write=False)
+    return made
 
 
 def _hair(style: Style | None) -> tuple[Floats, Floats]:

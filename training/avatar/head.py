@@ -126,7 +126,8 @@ def shape_fields(points: Floats) -> Floats:
     x, y, _ = points.T
     side, front = np.sign(x), _front(points)
     still = np.zeros_like(x)
-    low, jaw = _step(-y, 0.01, 0.09), _bump(points, None, -0.082, 0, 0.026)
+    low, jaw = _step(-y, 0.01, 0.09), _bump(points, None, -0.066, 0, 0.022)
+    point = _bump(points, None, -0.112, 0, 0.016)
     eye_x, eye_y = side * EYE[0], EYE[1]
     eye = front * _both(points, *EYE, 0.022, 0.017)
     nose, mouth = _bump(points, 0, -0.018, 0.013, 0.018), _bump(points, *MOUTH, 0.030, 0.014)
@@ -137,7 +138,7 @@ def shape_fields(points: Floats) -> Floats:
         "face_width": (0.085 * x, still, still),
         "head_height": (still, 0.0105 * high - 0.004 * low, still),
         "jaw": (0.13 * x * jaw, still, still),
-        "jaw_sharpness": (-0.15 * x * low**2, -0.003 * chin, 0.003 * chin),
+        "jaw_sharpness": (-0.20 * x * point, -0.0035 * chin, 0.003 * chin),
         "cheek": (0.0045 * side * cheek, still, 0.0045 * cheek),
         "brow_ridge": (still, -0.001 * brow, 0.0045 * brow),
         "nose_length": (still, -0.0055 * tip, 0.0055 * tip),

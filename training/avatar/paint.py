@@ -167,7 +167,7 @@ def _mouth(b: Brush, colour: Tensor, face: Tensor) -> Tensor:
 
 
 def _beard(b: Brush, colour: Tensor, face: Tensor) -> Tensor:
-    line = torch.where(b.x.abs() < 0.05, -0.040 + 0.25 * (b.x.abs() - 0.02).clamp(min=0), 0.10 * 0 - 0.030)
+    line = (-0.040 + 0.25 * (b.x.abs() - 0.02).clamp(min=0)).clamp(max=-0.030)
     jaw = b.inside((line - b.y) * 0.4) * (b.z > -0.01)
     above = _blob(b.x, b.y - MOUTH[1] - 0.0135, 0.017, 0.0042)
     below = _blob(b.x, b.y - MOUTH[1] + 0.0330, 0.014, 0.014)

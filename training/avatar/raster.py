@@ -62,7 +62,7 @@ def rasterise(points_B3V: Tensor, cut_BV: Tensor, faces_T3: Tensor, two_sided_T:
     inverse_N = 1 / area_BT.view(-1)[number_N]
     xn, yn, xp, yp = x[[1, 2, 0]], y[[1, 2, 0]], x[[2, 0, 1]], y[[2, 0, 1]]
     planes = torch.stack((yn - yp, xp - xn, xn * yp - xp * yn)) * inverse_N  # [3 coefficients, 3 corners, N]
-    depth, edge = (planes * near).sum(1, keepdim=True), (planes * cut).sum(1, keepdim=True)
+    depth, edge = (planes * near).sum(1, keepdim=True), (planes * (near * cut)).sum(1, keepdim=True)
     planes = torch.cat((planes, edge, depth), dim=1).flatten(0, 1)  # [3 x 5, N]
 
     frame_N, triangle_N = number_N // triangles, number_N % triangles

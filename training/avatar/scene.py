@@ -43,7 +43,7 @@ class Scene:
     light       unit vector from the face to the light
     tint        colour of the light
     clothes     colour
-    zoom        1: the head's 24 cm fill 68 % of the picture's height
+    zoom        1: the head's 24 cm fill 70 % of the picture's height
     shift       of the picture's middle, in picture heights: right, up
     """
 

@@ -117,6 +117,7 @@ def test_only_a_full_beard_is_of_hair() -> None:
 @pytest.mark.parametrize("row", range(len(NAMES)), ids=NAMES)
 def test_a_full_beard_leaves_the_mouth_free(row: int) -> None:
     mouth = [(x, MOUTH[1] + y) for x in np.linspace(-0.02, 0.02, 9) for y in (-0.006, 0.0, 0.006)]
+    mouth += [(x, MOUTH[1] - 0.014) for x in (-0.01, 0.0, 0.01)]  # it opens so far down
     around = [(0, -0.09), (0, -0.10), (0.03, -0.085), (-0.03, -0.085)]
     assert (seen_from_the_front(MASKS[row, FULL], np.array(mouth)) < 0).all()
     assert (seen_from_the_front(MASKS[row, FULL], np.array(around)) > 0).all()

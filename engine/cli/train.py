@@ -1,0 +1,29 @@
+"""`fantasyid-engine train`: weights from nothing, by name."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fantasyid_engine.cli.screen import say
+
+
+def train(
+    name: Annotated[
+        Literal["avatar-perception"],
+        typer.Argument(help="What to train: avatar-perception, the networks that find, recognise and read avatars."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The folder that gets the weights and a log.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of data, first weights and batches.")] = 0,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Pass through everything in seconds; nothing is learnt.")
+    ] = False,
+) -> None:
+    """Train networks on data that is rendered on the way; minutes on a CPU.
+
+    Example: fantasyid-engine train avatar-perception --out out/perception
+    """
+    from fantasyid_engine.training.avatar.perception.run import FULL, SMOKE, train_perception
+
+    train_perception(out, budget=SMOKE if smoke else FULL, seed=seed, say=say)
+    say(f"wrote {out}")
