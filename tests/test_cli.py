@@ -40,6 +40,7 @@ def test_options_are_frozen() -> None:
     """The whole set of commands and options; a change here is a change of the interface."""
     assert commands(typer.main.get_command(app)) == {
         "": ["--version"],
+        "avatars": ["--count", "--frames", "--seed", "--size", "--split", "out"],
         "doctor": ["--json", "--model"],
         "evaluate": [
             *("--answers", "--arcface", "--inception", "--out", "--overwrite", "--real", "--references", "--study"),
@@ -51,7 +52,7 @@ def test_options_are_frozen() -> None:
             *("--negative-prompt", "--out", "--overwrite", "--precision", "--prompt", "--seed", "--steps"),
             *("--vae-tile", "--vertices"),
         ],
-        "train": ["--out", "--seed", "--smoke", "name"],
+        "train": ["--only", "--out", "--seed", "--smoke", "name"],
         "weights": [],
         "weights convert": ["source", "target"],
         "weights inspect": ["--json", "folder"],
@@ -59,7 +60,7 @@ def test_options_are_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "faces", "evaluate", "doctor", "train", "weights convert", "weights inspect"]
+    "command", ["generate", "faces", "avatars", "evaluate", "doctor", "train", "weights convert", "weights inspect"]
 )
 def test_help_has_an_example(command: str) -> None:
     assert f"Example: fantasyid-engine {command}" in run(*command.split(), "--help").stdout

@@ -1,8 +1,9 @@
-"""Draws docs/avatars (people, and clips with their prompts), `face.png` beside this file, and the package's example.
+"""Draws docs/avatars (people, clips with prompts, shape directions), `face.png` beside this, and the package's copy.
 
 python docs/examples/draw_avatars.py
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,16 @@ from PIL import Image, ImageDraw, ImageFont
 from fantasyid_engine.evaluation.vocabulary import Attributes
 from fantasyid_engine.training.avatar.clips import World, render_takes
 from fantasyid_engine.training.avatar.frames import Take
+from fantasyid_engine.training.avatar.head import SHAPE
 from fantasyid_engine.training.avatar.motion import Motion
+from fantasyid_engine.training.avatar.person import Person
 from fantasyid_engine.training.avatar.scene import draw_scene
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / "avatars"
 EXAMPLE = HERE.parents[1] / "engine" / "face" / "avatar_example.png"
 SIZE, SMALL, TEXT = 160, 112, 18
+EXAMPLE_PERSON = 2
 
 
 def people(world: World, columns: int = 8) -> Image.Image:
@@ -49,20 +53,39 @@ def clips(world: World, frames: slice = slice(None, None, 2)) -> Image.Image:
     return sheet
 
 
+def directions(world: World, far: float = 2.2) -> Image.Image:
+    """A row each for less and more of a shape direction, a column each direction; the template's shape between."""
+    who = world.person(0)
+    sheet = Image.new("RGB", (len(SHAPE) // 2 * SMALL, 2 * (TEXT + 3 * SMALL)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for number, name in enumerate(SHAPE):
+        shapes = [np.eye(len(SHAPE), dtype=np.float32)[number] * much for much in (-far, 0.0, far)]
+        takes = [_from_the_front(replace(who, shape=shape), "neutral") for shape in shapes]
+        column = _photos(render_takes(takes, SMALL).pictures.numpy()).reshape(-1, SMALL, 3)
+        left, top = number % 8 * SMALL, number // 8 * (TEXT + 3 * SMALL)
+        draw.text((left + 4, top + 1), name.replace("_", " "), fill="black", font=font)
+        sheet.paste(Image.fromarray(column), (left, top + TEXT))
+    return sheet
+
+
 def example(size: int) -> Image.Image:
     """One person from the front, for trying the engine."""
+    take = _from_the_front(World(seed=0, split="validation", people=60).person(EXAMPLE_PERSON), "smiling")
+    return Image.fromarray(_photos(render_takes([take], size).pictures.numpy())[0])
+
+
+def _from_the_front(who: Person, expression: str) -> Take:
     attributes = Attributes(
         motion="still",
-        expression="smiling",
+        expression=expression,
         background="plain",
         colour="blue",
         light_from="front",
         light_colour="neutral",
     )
-    world, rng = World(seed=0, split="validation", people=60), np.random.default_rng(5)
-    motion = Motion(np.array([[0.12, 0.0, 0.0]], np.float32), np.array([[0.3, 0, 0, 0, 0, 0]], np.float32))
-    take = Take(world.person(3), motion, draw_scene(attributes, rng))
-    return Image.fromarray(_photos(render_takes([take], size).pictures.numpy())[0])
+    smile = 0.3 if expression == "smiling" else 0.0
+    motion = Motion(np.array([[0.12, 0.0, 0.0]], np.float32), np.array([[smile, 0, 0, 0, 0, 0]], np.float32))
+    return Take(who, motion, draw_scene(attributes, np.random.default_rng(5)))
 
 
 def _photos(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -79,4 +102,5 @@ if __name__ == "__main__":
     example(384).save(HERE / "face.png", optimize=True)
     example(96).save(EXAMPLE, optimize=True)
     people(World(seed=0, split="test", people=48)).save(FOLDER / "people.jpg", quality=90)
+    directions(World(seed=0, split="validation", people=60)).save(FOLDER / "shape.jpg", quality=88)
     clips(World(seed=1, split="test", people=12)).save(FOLDER / "clips.jpg", quality=88)

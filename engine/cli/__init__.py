@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fantasyid_engine import __version__
+from fantasyid_engine.cli.avatars import avatars
 from fantasyid_engine.cli.doctor import doctor
 from fantasyid_engine.cli.evaluate import evaluate
 from fantasyid_engine.cli.faces import faces
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("generate")(generate)
 app.command("faces")(faces)
 app.command("evaluate")(evaluate)
+app.command("avatars")(avatars)
 app.command("doctor")(doctor)
 app.command("train")(train)
 app.add_typer(weights, name="weights")

@@ -15,6 +15,9 @@ def train(
     ],
     out: Annotated[Path, typer.Option("--out", help="The folder that gets the weights and a log.")],
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of data, first weights and batches.")] = 0,
+    only: Annotated[
+        Literal["observer", "recogniser", "detector"] | None, typer.Option("--only", help="Train this one alone.")
+    ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Pass through everything in seconds; nothing is learnt.")
     ] = False,
@@ -25,5 +28,5 @@ def train(
     """
     from fantasyid_engine.training.avatar.perception.run import FULL, SMOKE, train_perception
 
-    train_perception(out, budget=SMOKE if smoke else FULL, seed=seed, say=say)
+    train_perception(out, budget=SMOKE if smoke else FULL, seed=seed, say=say, only=only)
     say(f"wrote {out}")

@@ -3,12 +3,19 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fantasyid_engine.config.serialise import read_json_object
 from fantasyid_engine.errors import InputError, one_line
 from fantasyid_engine.video.formats import CONTAINERS
 from fantasyid_engine.video.sidecar import FORMAT, sidecar_path
 
+CLIP_FORMAT = "fantasyid-clip-1"
+PLACES = {
+    FORMAT: (("request", "prompt"), ("inputs", "image_sha256"), ("output", "fps")),
+    CLIP_FORMAT: (("prompt",), ("image_sha256",), ("fps",)),
+}
+"""Where each kind of sidecar has prompt, digest of the photo, and frames a second."""
 LOOSE = "videos"
 """The row of videos that were named one by one."""
 
@@ -122,16 +129,17 @@ def row_names(folders: Sequence[Path | None]) -> list[str]:
 
 
 def read_clip(path: Path) -> Clip:
-    """A video and what its sidecar tells; one that cannot be read, or is another program's, tells nothing."""
+    """A video and what its sidecar tells; one that cannot be read, or is another program's, tells nothing.
+
+    A sidecar is the record of a render, or, for videos that were not rendered here, an object with `"format":
+    "fantasyid-clip-1"` and what is known of `prompt`, `image_sha256` and `fps`.
+    """
     try:
         record = read_json_object(sidecar_path(path), _NoSidecar)
     except _NoSidecar:
         record = {}
-    if record.get("format") != FORMAT:
-        return Clip(path, None, None, None)
-    prompt, digest, fps = (
-        _inside(record, *place) for place in (("request", "prompt"), ("inputs", "image_sha256"), ("output", "fps"))
-    )
+    places = PLACES.get(str(record.get("format")), ())
+    prompt, digest, fps = (_inside(record, *place) for place in places) if places else (None, None, None)
     return Clip(
         path,
         prompt if isinstance(prompt, str) and prompt.strip() else None,
@@ -140,9 +148,11 @@ def read_clip(path: Path) -> Clip:
     )
 
 
-def _inside(record: dict[str, object], part: str, field: str) -> object:
-    values = record.get(part)
-    return values.get(field) if isinstance(values, dict) else None
+def _inside(record: Any, *place: str) -> Any:
+    """What a record has at a path of names; None where it has no such path."""
+    for name in place:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
 
 
 class _NoSidecar(InputError):

@@ -20,7 +20,7 @@ WEIGHTS = "face/avatar_detector.safetensors"
 SIDE = 96
 """Pixels of the longer side that the network looks at; heads that fill a quarter of it or more are seen."""
 STEP = 16
-SURE, LENIENT = 0.5, 0.35
+SURE, LENIENT = 0.55, 0.5
 OVERLAP = 0.4
 MIN_HEAD = 20
 """Pixels; miniatures make pictures of 64."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fantasyid_engine.errors import InputError
-from fantasyid_engine.evaluation.clips import Clip, find_methods, read_clip, row_names
+from fantasyid_engine.evaluation.clips import CLIP_FORMAT, Clip, find_methods, read_clip, row_names
 from fantasyid_engine.video.write import write_video
 
 
@@ -92,3 +92,19 @@ def test_sidecar(tmp_path: Path, content: str, told: tuple[Any, ...]) -> None:
 
 def test_no_sidecar(tmp_path: Path) -> None:
     assert read_clip(tmp_path / "v.mp4") == Clip(tmp_path / "v.mp4", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"prompt": "nods", "image_sha256": "ab", "fps": 8}, ("nods", "ab", 8)),
+        ({"prompt": "nods"}, ("nods", None, None)),
+        ({"prompt": 5, "image_sha256": [], "fps": 0}, (None, None, None)),
+        ({"request": {"prompt": "nods"}}, (None, None, None)),
+    ],
+    ids=["all", "prompt", "nonsense", "another-format's-place"],
+)
+def test_sidecar_of_a_video_from_elsewhere(tmp_path: Path, known: dict[str, Any], told: tuple[Any, ...]) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"format": CLIP_FORMAT} | known))
+    clip = read_clip(tmp_path / "a.mp4")
+    assert (clip.prompt, clip.image_sha256, clip.fps) == told

@@ -173,7 +173,7 @@ def _beard(b: Brush, colour: Tensor, face: Tensor) -> Tensor:
     below = _blob(b.x, b.y - MOUTH[1] + 0.0330, 0.014, 0.014)
     frame = _blob((b.x.abs() - 0.0285), b.y - MOUTH[1] + 0.012, 0.0035, 0.016)
     kind = {name: (b.beard == place).float() for place, name in enumerate(BEARDS)}
-    colour = _over(colour, b.hair * 0.9, 0.42 * kind["stubble"] * jaw)
+    colour = _over(colour, b.hair * 0.6, 0.34 * kind["stubble"] * jaw)
     tache = (above * 2.2 - 0.6).clamp(0, 1) * face
     colour = _over(colour, b.hair * 0.85, tache * (kind["moustache"] + kind["goatee"] + kind["full"]))
     tuft = torch.maximum((below * 2.2 - 0.6).clamp(0, 1), (frame * 2 - 0.7).clamp(0, 1)) * face

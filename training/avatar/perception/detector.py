@@ -16,6 +16,7 @@ from fantasyid_engine.training.avatar.perception.pictures import (
     elsewhere,
     faces_of,
     heads,
+    like_a_photo,
     nearby,
     shuffled,
     side_by_side,
@@ -58,7 +59,11 @@ def detector_data(world: World, samples: int) -> tuple[Tensor, Tensor]:
         *((picture, [box]) for found in (near, far) for picture, box in zip(found.pictures, found.boxes, strict=True)),
         *side_by_side(pairs),
     ]
-    nobody = [*without_faces(len(rows), world.seed), *(shuffled(p, rng) for p in near.pictures[: samples // 2])]
+    nobody = [
+        *without_faces(len(rows), world.seed),
+        *(shuffled(picture, rng) for picture in near.pictures[: samples // 2]),
+        *(like_a_photo(picture, rng) for picture in (*near.pictures[::2], *far.pictures[::2])),
+    ]
     rows += [(picture, []) for picture in nobody]
     pictures = torch.from_numpy(np.stack([picture for picture, _ in rows])).permute(0, 3, 1, 2).contiguous()
     boxes = torch.full((len(rows), MOST_HEADS, 4), float("nan"))

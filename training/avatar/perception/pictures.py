@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fantasyid_engine.face.crop import crop_head
 from fantasyid_engine.face.detect import FaceBox
+from fantasyid_engine.training.avatar.brushes import blurred, draw_clouds, photographed
 from fantasyid_engine.training.avatar.clips import Sample, World, render_takes
 from fantasyid_engine.training.avatar.frames import Take
 from fantasyid_engine.training.avatar.motion import Motion
@@ -102,6 +103,17 @@ def shuffled(picture: Pictures, rng: np.random.Generator, tiles: int = 4) -> Pic
     )
     mixed = cut[rng.permutation(len(cut))].reshape(tiles, tiles, side, side, 3)
     return mixed.swapaxes(1, 2).reshape(side * tiles, side * tiles, 3)
+
+
+def like_a_photo(picture: Pictures, rng: np.random.Generator) -> Pictures:
+    """A picture as a photograph of somebody real might be: surfaces have texture, tones are muted, light is uneven."""
+    size, values = len(picture), picture.astype(np.float32)
+    grey = values.mean(axis=2, keepdims=True)
+    values = grey + rng.uniform(0.0, 0.7) * (values - grey) * np.array([1.0, rng.uniform(0.6, 1), rng.uniform(0.4, 1)])
+    for roughness in (0.6, 1.0, 1.6):
+        values = values * (1 + rng.uniform(0.05, 0.16) * draw_clouds(rng, size, roughness)[..., None])
+    values = 128 + rng.uniform(0.5, 1.1) * (values - 128) + rng.uniform(-35, 25)
+    return photographed(blurred(np.clip(values, 0, 255).astype(np.float32), rng.uniform(0.2, 0.8)), rng)
 
 
 def without_faces(count: int, seed: int, size: int = SIZE) -> Pictures:
