@@ -271,7 +271,6 @@ def test_vertex_files(
         case(["--frames", "2"], INPUT, "2 frames cannot be made by this model; it makes 1, 9", id="frames-2"),
         case(["--frames", "1000000"], INPUT, "num_frames is 1000000; it must be", id="frames-million"),
         case(["--face", "0"], INPUT, "face_index is 0; it must be an integer from 1", id="face-0"),
-        case(["--face", "2"], INPUT, "there is no second face to choose", id="face-of-a-crop"),
         case(["--bit-depth", "12"], INPUT, "bit_depth is 12; it must be 8 or 16", id="bit-depth"),
         case(["--device", "tpu"], DEVICE, "there is no device 'tpu'; name cpu, cuda or cuda:N", id="device-unknown"),
         case(["--device", "meta"], DEVICE, "does not run on meta; name cpu, cuda or cuda:N", id="device-meta"),

@@ -26,6 +26,7 @@ from fantasyid_engine import (
 )
 from fantasyid_engine.video.read import read_video
 from fantasyid_engine.video.sidecar import read_sidecar
+from tests.face.pictures import avatar
 from tests.whole_model import paper_model
 
 COMMAND = Path(sys.executable).with_name("fantasyid-engine")
@@ -34,7 +35,7 @@ COMMAND = Path(sys.executable).with_name("fantasyid-engine")
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photo") / "face.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 60, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(avatar(80)).save(path)
     return path
 
 
@@ -232,6 +233,11 @@ def test_guidance_of_one_is_no_guidance(engine: Engine, request_: VideoRequest) 
     engine.generate(replace(request_, guidance_scale=1.5))
     hook.remove()
     assert batches == [1] * 4 + [2] * 4
+
+
+def test_a_picture_that_is_the_crop_has_no_second_face(engine: Engine, request_: VideoRequest) -> None:
+    with pytest.raises(InputError, match="there is no second face to choose"):
+        engine.generate(replace(request_, face_index=2))
 
 
 def test_a_photo_as_bytes(engine: Engine, request_: VideoRequest, image: Path, tmp_path: Path) -> None:

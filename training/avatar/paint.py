@@ -167,8 +167,9 @@ def _mouth(b: Brush, colour: Tensor, face: Tensor) -> Tensor:
 
 
 def _beard(b: Brush, colour: Tensor, face: Tensor) -> Tensor:
-    line = (-0.040 + 0.25 * (b.x.abs() - 0.02).clamp(min=0)).clamp(max=-0.030)
-    jaw = b.inside((line - b.y) * 0.4) * (b.z > -0.01)
+    line = (-0.034 + 0.5 * (b.x.abs() - 0.02).clamp(min=0)).clamp(max=-0.012)
+    speckle = 0.75 + 0.25 * torch.sin(b.x * 1900 + 2 * torch.sin(b.y * 900)) * torch.sin(b.y * 2100)
+    jaw = ((line - b.y) / 0.024).clamp(0, 1) * speckle * (b.z > -0.01)
     above = _blob(b.x, b.y - MOUTH[1] - 0.0135, 0.017, 0.0042)
     below = _blob(b.x, b.y - MOUTH[1] + 0.0330, 0.014, 0.014)
     frame = _blob((b.x.abs() - 0.0285), b.y - MOUTH[1] + 0.012, 0.0035, 0.016)

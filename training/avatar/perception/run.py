@@ -26,7 +26,7 @@ class Budget:
     recogniser_people: int = 2000
     recogniser_views: int = 12
     recogniser_steps: int = 4000
-    observer_samples: int = 3000
+    observer_samples: int = 2400
     observer_steps: int = 2200
     motions: int = 8000
     detector_samples: int = 2400
@@ -53,8 +53,8 @@ def train_perception(folder: Path, *, budget: Budget, seed: int, say: Say, only:
     """Trains the networks and writes each as soon as it is there, as the package has them, and a log.
 
     Args:
-        folder: gets `avatar_detector.safetensors`, `avatar_observer.safetensors`, `avatar_recogniser.safetensors` and
-            `perception.json`.
+        folder: gets `avatar_detector.safetensors`, `avatar_observer.safetensors`, `avatar_recogniser.safetensors`, and
+            a log beside each.
         budget: `FULL` for the weights that ship.
         seed: of the world, the first weights and the batches.
         say: hears of progress, a line each.
@@ -63,19 +63,18 @@ def train_perception(folder: Path, *, budget: Budget, seed: int, say: Say, only:
     Raises:
         OutputError: the folder cannot be written.
     """
-    seconds = {}
     for name, make in NETWORKS.items():
         if only in (None, name):
             begin = perf_counter()
             network = make(budget, seed, say)
-            seconds[name] = round(perf_counter() - begin, 1)
+            seconds = round(perf_counter() - begin, 1)
+            log = {"network": name, "seed": seed, "budget": asdict(budget), "seconds": seconds}
+            log |= {"machine": machine(torch.device("cpu")), "versions": versions()}
             with atomic_file(folder / f"avatar_{name}.safetensors") as path:
                 save_shipped(path, network)
-            say(f"{name}: done in {seconds[name]:.0f} s")
-    log = {"seed": seed, "budget": asdict(budget), "seconds": seconds}
-    log |= {"machine": machine(torch.device("cpu")), "versions": versions()}
-    with atomic_file(folder / "perception.json") as path:
-        path.write_text(json.dumps(log, indent=1) + "\n")
+            with atomic_file(folder / f"avatar_{name}.json") as path:
+                path.write_text(json.dumps(log, indent=1) + "\n")
+            say(f"{name}: done in {seconds:.0f} s")
 
 
 def _recogniser(budget: Budget, seed: int, say: Say) -> nn.Module:
