@@ -51,6 +51,16 @@ for name in names:
         importlib.import_module(name)
 installed = {d.metadata["Name"].lower() for d in importlib.metadata.distributions()}
 assert not installed & {"trimesh", "scipy", "onnx", "pytest", "onnxruntime", "tensorrt", "flash-attn"}, installed
+from fantasyid_engine.evaluation.instruments import avatar_instruments
+import numpy as np
+from PIL import Image
+from importlib.resources import files
+with (files("fantasyid_engine") / "face" / "avatar_example.png").open("rb") as file:
+    example = np.array(Image.open(file).convert("RGB"))
+tools = avatar_instruments()
+box, = tools.detector.detect(example)
+tools.embedder.embed([example], [box])
+tools.observer.attributes(example[None], [box])
 from diffusers import AutoencoderKLCogVideoX
 from transformers import T5EncoderModel
 print(len(names), _native.build_info()["version"])
@@ -73,6 +83,10 @@ def test_wheel_holds_the_mapped_folders(wheel: Path) -> None:
         assert f"fantasyid_engine/{part}" in names
     for part in ("py.typed", "_native.pyi"):
         assert f"fantasyid_engine/{part}" in names
+    data = ("avatar_detector.safetensors", "avatar_example.png")
+    pages = ("avatar_recogniser.safetensors", "avatar_observer.safetensors", "report.html.jinja", "study.html.jinja")
+    assert {f"fantasyid_engine/face/{name}" for name in data} <= set(names)
+    assert {f"fantasyid_engine/evaluation/{name}" for name in pages} <= set(names)
     assert any(re.fullmatch(r"fantasyid_engine/_native\..+\.so", name) for name in names)
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"fantasyid_engine"}

@@ -1,4 +1,7 @@
-"""The one loop that all of them are trained with: AdamW, one rise and one cosine fall of the learning rate."""
+"""The one loop that all of them are trained with, and how their pictures are varied.
+
+AdamW, one rise and one cosine fall of the learning rate.
+"""
 
 from collections.abc import Callable, Iterable
 
@@ -7,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Say = Callable[[str], None]
+BESIDE = 6
+"""Pixels by which a crop may be off."""
 
 
 def fit(
@@ -27,6 +32,16 @@ def fit(
         mean = value.item() if step == 1 else 0.98 * mean + 0.02 * value.item()
         if step % max(1, steps // 10) == 0:
             say(f"{name}: step {step} of {steps}, loss {mean:.4f}")
+
+
+def jittered(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Crops with `BESIDE` pixels around them [B, 3, S + 12, S + 12] -> [B, 3, S, S], off in place and scale."""
+    size = x.shape[-1] - 2 * BESIDE
+    room = int(torch.randint(-3, 4, (), generator=generator))
+    down, right = torch.randint(0, 2 * BESIDE + 1, (2,), generator=generator).tolist()
+    top, left = max(0, down - room), max(0, right - room)
+    cut = x[..., top : size + down + room, left : size + right + room]
+    return F.interpolate(cut, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def disturbed(pictures: Tensor, generator: torch.Generator) -> Tensor:

@@ -16,9 +16,8 @@ from fantasyid_engine.models.perception import as_input
 from fantasyid_engine.training.avatar.clips import World
 from fantasyid_engine.training.avatar.frames import Take
 from fantasyid_engine.training.avatar.motion import EXPRESSION, motion_path
-from fantasyid_engine.training.avatar.perception.fit import Say, disturbed, fit, pick
+from fantasyid_engine.training.avatar.perception.fit import BESIDE, Say, disturbed, fit, jittered, pick
 from fantasyid_engine.training.avatar.perception.pictures import heads, one_frame
-from fantasyid_engine.training.avatar.perception.recogniser import BESIDE, jittered
 from fantasyid_engine.training.avatar.prompts import draw_attributes
 
 FRAMES_EACH = 4

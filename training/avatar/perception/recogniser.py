@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from fantasyid_engine.evaluation.recogniser import SCALE, SIDE, make_recogniser
 from fantasyid_engine.models.perception import PictureNet, as_input
 from fantasyid_engine.training.avatar.clips import World
-from fantasyid_engine.training.avatar.perception.fit import Say, disturbed, fit, pick
+from fantasyid_engine.training.avatar.perception.fit import BESIDE, Say, disturbed, fit, jittered, pick
 from fantasyid_engine.training.avatar.perception.pictures import faces_of
 
 MARGIN, SHARPNESS = 0.3, 24.0
-BESIDE = 6
-"""Pixels by which a crop may be off."""
 
 
 def train_recogniser(world: World, *, views: int, steps: int, batch: int, say: Say) -> PictureNet:
@@ -35,15 +33,6 @@ def train_recogniser(world: World, *, views: int, steps: int, batch: int, say: S
 
     fit([*network.parameters(), centres], loss, steps=steps, lr=4e-3, say=say, name="recogniser")
     return network.eval()
-
-
-def jittered(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Crops with room around them [B, 3, S, S] -> [B, 3, 64, 64], at another place and scale each call."""
-    room = int(torch.randint(-3, 4, (), generator=generator))
-    down, right = torch.randint(0, 2 * BESIDE + 1, (2,), generator=generator).tolist()
-    top, left = max(0, down - room), max(0, right - room)
-    cut = x[..., top : SIDE + down + room, left : SIDE + right + room]
-    return F.interpolate(cut, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
 
 
 def arcface_loss(embeddings: Tensor, centres: Tensor, people: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ from fantasyid_engine.evaluation.observer import CLIP, FRAMES, NUMBERS, PICTURE,
 from fantasyid_engine.evaluation.vocabulary import VALUES
 from fantasyid_engine.training.avatar.clips import World
 from fantasyid_engine.training.avatar.perception.detector import detection_loss, detector_data, iou
-from fantasyid_engine.training.avatar.perception.fit import disturbed, fit
+from fantasyid_engine.training.avatar.perception.fit import disturbed, fit, jittered
 from fantasyid_engine.training.avatar.perception.observer import class_loss, classes, motion_data
 from fantasyid_engine.training.avatar.perception.pictures import shuffled
-from fantasyid_engine.training.avatar.perception.recogniser import MARGIN, SHARPNESS, arcface_loss, jittered
+from fantasyid_engine.training.avatar.perception.recogniser import MARGIN, SHARPNESS, arcface_loss
 from fantasyid_engine.training.avatar.perception.run import SMOKE, train_perception
 from fantasyid_engine.training.avatar.prompts import draw_attributes
 
