@@ -20,7 +20,8 @@ WEIGHTS = "face/avatar_detector.safetensors"
 SIDE = 96
 """Pixels of the longer side that the network looks at; heads that fill a quarter of it or more are seen."""
 STEP = 16
-SURE, LENIENT = 0.55, 0.5
+SURE, SMALLER = 0.55, 0.7
+"""Least confidence: at first sight, and for smaller heads, for which there are more places to be wrong about."""
 OVERLAP = 0.4
 MIN_HEAD = 20
 """Pixels; miniatures make pictures of 64."""
@@ -37,8 +38,9 @@ class AvatarDetector:
 
     def detect(self, photo: Photo, *, lenient: bool = False) -> list[FaceBox]:
         """See `FaceDetector`."""
-        sides = (SIDE, 2 * SIDE, 4 * SIDE) if lenient else (SIDE,)
-        found = [box for side in sides for box in _look(photo, side, LENIENT if lenient else SURE)]
+        found = _look(photo, SIDE, SURE)
+        if lenient:
+            found += [box for side in (2 * SIDE, 4 * SIDE) for box in _look(photo, side, SMALLER)]
         found.sort(key=lambda box: -(box.confidence or 0))
         kept: list[FaceBox] = []
         for box in found:
@@ -53,20 +55,29 @@ def find_avatars(photo: Photo, name: str) -> list[FaceBox]:
     Raises:
         InputError: `photo_real`, it shows a real face; `face_not_found`, it shows none.
     """
+    detector = AvatarDetector()
+    found = detector.detect(photo, lenient=True)
+    if found:
+        return sorted(found, key=lambda box: -box.width * box.height)
+    name = one_line(name)
+    if _shows_a_real_face(photo, name):
+        raise InputError(
+            "photo_real",
+            f"{name} is a real photo, and this model knows avatars: give it a picture of one, as "
+            "docs/examples/face.png, or render people with --model fantasyid-5b",
+        )
+    raise InputError(
+        "face_not_found",
+        f"no face found in {name} ({detector.name}; tried {max(photo.shape[:2])}, with smaller heads); "
+        "use a picture that shows one avatar, upright",
+    )
+
+
+def _shows_a_real_face(photo: Photo, name: str) -> bool:
     try:
-        return find_faces(AvatarDetector(), photo, name)
+        return bool(find_faces(HaarDetector(), photo, name))
     except InputError:
-        try:
-            find_faces(HaarDetector(), photo, name)
-        except InputError:
-            pass
-        else:
-            raise InputError(
-                "photo_real",
-                f"{one_line(name)} is a real photo, and this model knows avatars: give it a picture of one, as "
-                "docs/examples/face.png, or render people with --model fantasyid-5b",
-            ) from None
-        raise
+        return False
 
 
 def overlap(one: FaceBox, other: FaceBox) -> float:

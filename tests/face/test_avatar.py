@@ -1,6 +1,7 @@
 """The avatar detector as the face stage uses it; how often it is right is measured in tests/training/avatar."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from fantasyid_engine.face import avatar as module
 from fantasyid_engine.face.avatar import AvatarDetector, find_avatars, overlap
 from fantasyid_engine.face.detect import FaceBox
 from fantasyid_engine.models.perception import HeadFinder
+from fantasyid_engine.training.avatar.clips import World
+from fantasyid_engine.training.avatar.perception.pictures import heads
 from fantasyid_engine.weights.shipped import load_shipped, save_shipped
 from tests.face.pictures import avatar, blocks
 from tests.goldens import require_reference
@@ -46,12 +49,13 @@ def test_wide_and_tall_pictures(width: int, height: int, left: int, top: int) ->
     assert overlap(found[0], moved) > 0.7
 
 
-def test_small_heads_are_found_on_a_lower_rung() -> None:
-    picture = on_white(avatar(100), 600, 600, 320, 410)
-    assert AvatarDetector().detect(picture) == []
-    (box,) = find_avatars(picture, "p.png")
-    (alone,) = AvatarDetector().detect(avatar(100))
-    assert overlap(box, FaceBox(alone.left + 320, alone.top + 410, alone.width, alone.height, None)) > 0.6
+@pytest.mark.parametrize("person", range(4))
+def test_small_heads_are_found(person: int) -> None:
+    take = World(seed=0, split="test", people=4).sample(person).reference
+    far = replace(take, scene=replace(take.scene, zoom=0.2, shift=(0.2, -0.15)))
+    shown = heads([far], 400)
+    (box,) = find_avatars(shown.pictures[0], "p.png")
+    assert overlap(box, shown.boxes[0]) > 0.6
 
 
 def test_two_people_largest_first() -> None:
