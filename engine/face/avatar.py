@@ -22,7 +22,8 @@ SIDE = 96
 STEP = 16
 SURE, SMALLER = 0.55, 0.7
 """Least confidence: at first sight, and for smaller heads, for which there are more places to be wrong about."""
-OVERLAP = 0.4
+SAME = 0.6
+"""Share of the smaller of two boxes from which they are of one head."""
 MIN_HEAD = 20
 """Pixels; miniatures make pictures of 64."""
 
@@ -44,7 +45,7 @@ class AvatarDetector:
         found.sort(key=lambda box: -(box.confidence or 0))
         kept: list[FaceBox] = []
         for box in found:
-            if all(overlap(box, other) < OVERLAP for other in kept):
+            if all(_shared(box, other) < SAME * min(_area(box), _area(other)) for other in kept):
                 kept.append(box)
         return kept
 
@@ -58,7 +59,7 @@ def find_avatars(photo: Photo, name: str) -> list[FaceBox]:
     detector = AvatarDetector()
     found = detector.detect(photo, lenient=True)
     if found:
-        return sorted(found, key=lambda box: -box.width * box.height)
+        return sorted(found, key=_area, reverse=True)
     name = one_line(name)
     if _shows_a_real_face(photo, name):
         raise InputError(
@@ -82,10 +83,18 @@ def _shows_a_real_face(photo: Photo, name: str) -> bool:
 
 def overlap(one: FaceBox, other: FaceBox) -> float:
     """Intersection over union."""
+    shared = _shared(one, other)
+    return shared / (_area(one) + _area(other) - shared)
+
+
+def _shared(one: FaceBox, other: FaceBox) -> float:
     width = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
     height = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
-    shared = max(width, 0.0) * max(height, 0.0)
-    return shared / (one.width * one.height + other.width * other.height - shared)
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _area(box: FaceBox) -> float:
+    return box.width * box.height
 
 
 @lru_cache(maxsize=1)
