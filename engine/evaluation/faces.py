@@ -39,22 +39,18 @@ def _follow(found: Sequence[FaceBox], last: FaceBox | None) -> FaceBox | None:
         near = [box for box in found if overlap(box, last) > 0]
         if near:
             return max(near, key=lambda box: overlap(box, last))
-    return max(found, key=_area, default=None)
+    return max(found, key=lambda box: box.area, default=None)
 
 
 def _where_sure(found: Sequence[FaceBox], sure: Sequence[FaceBox]) -> FaceBox | None:
     near = [box for box in found if any(overlap(box, other) >= SAME_PLACE for other in sure)]
-    return max(near, key=_area, default=None)
-
-
-def _area(box: FaceBox) -> float:
-    return box.width * box.height
+    return max(near, key=lambda box: box.area, default=None)
 
 
 def face_of_picture(picture: NDArray[np.uint8], detector: FaceDetector) -> FaceBox | None:
     """The largest face of an RGB picture [H, W, 3], looked for strictly, then leniently."""
     found = detector.detect(picture) or detector.detect(picture, lenient=True)
-    return max(found, key=_area, default=None)
+    return max(found, key=lambda box: box.area, default=None)
 
 
 def face_crops(

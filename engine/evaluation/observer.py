@@ -85,6 +85,4 @@ def _shrunk(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def _network() -> Observer:
-    network = Observer()
-    load_shipped(WEIGHTS, network)
-    return network
+    return load_shipped(WEIGHTS, Observer())

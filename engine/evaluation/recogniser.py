@@ -51,9 +51,7 @@ class AvatarRecogniser:
 
 @lru_cache(maxsize=1)
 def _network() -> PictureNet:
-    network = make_recogniser()
-    load_shipped(WEIGHTS, network)
-    return network
+    return load_shipped(WEIGHTS, make_recogniser())
 
 
 @torch.inference_mode()

@@ -45,7 +45,7 @@ class AvatarDetector:
         found.sort(key=lambda box: -(box.confidence or 0))
         kept: list[FaceBox] = []
         for box in found:
-            if all(_shared(box, other) < SAME * min(_area(box), _area(other)) for other in kept):
+            if all(_shared(box, other) < SAME * min(box.area, other.area) for other in kept):
                 kept.append(box)
         return kept
 
@@ -59,7 +59,7 @@ def find_avatars(photo: Photo, name: str) -> list[FaceBox]:
     detector = AvatarDetector()
     found = detector.detect(photo, lenient=True)
     if found:
-        return sorted(found, key=_area, reverse=True)
+        return sorted(found, key=lambda box: -box.area)
     name = one_line(name)
     if _shows_a_real_face(photo, name):
         raise InputError(
@@ -84,7 +84,7 @@ def _shows_a_real_face(photo: Photo, name: str) -> bool:
 def overlap(one: FaceBox, other: FaceBox) -> float:
     """Intersection over union."""
     shared = _shared(one, other)
-    return shared / (_area(one) + _area(other) - shared)
+    return shared / (one.area + other.area - shared)
 
 
 def _shared(one: FaceBox, other: FaceBox) -> float:
@@ -93,15 +93,9 @@ def _shared(one: FaceBox, other: FaceBox) -> float:
     return max(width, 0.0) * max(height, 0.0)
 
 
-def _area(box: FaceBox) -> float:
-    return box.width * box.height
-
-
 @lru_cache(maxsize=1)
 def _network() -> HeadFinder:
-    network = HeadFinder()
-    load_shipped(WEIGHTS, network)
-    return network
+    return load_shipped(WEIGHTS, HeadFinder())
 
 
 @torch.inference_mode()

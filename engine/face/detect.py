@@ -37,6 +37,11 @@ class FaceBox:
     height: float
     confidence: float | None
 
+    @property
+    def area(self) -> float:
+        """Pixels."""
+        return self.width * self.height
+
 
 class FaceDetector(Protocol):
     """Finds faces in one picture. An object may be used from several threads at once."""
@@ -116,7 +121,7 @@ def find_faces(detector: FaceDetector, photo: Photo, name: str) -> list[FaceBox]
     for rung in _ladder(photo):
         found = detector.detect(rung.picture, lenient=rung.lenient)
         if found:
-            return sorted((rung.in_photo(box) for box in found), key=lambda box: -box.width * box.height)
+            return sorted((rung.in_photo(box) for box in found), key=lambda box: -box.area)
         tried.append(rung.label)
     raise InputError(
         "face_not_found",

@@ -2,6 +2,7 @@
 
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -11,9 +12,10 @@ from torch import nn
 from fantasyid_engine.errors import WeightsError
 
 PACKAGE = "fantasyid_engine"
+Net = TypeVar("Net", bound=nn.Module)
 
 
-def load_shipped(name: str, network: nn.Module) -> nn.Module:
+def load_shipped(name: str, network: Net) -> Net:
     """Fills `network` from a file of the package, float32, in eval mode, without gradients.
 
     Args:
@@ -30,7 +32,8 @@ def load_shipped(name: str, network: nn.Module) -> nn.Module:
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{name} of the package cannot be loaded: {reason}; install the package again") from None
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    return network
 
 
 def save_shipped(path: Path, network: nn.Module) -> None:

@@ -10,7 +10,6 @@ from PIL import Image
 from skimage import data
 
 from fantasyid_engine.errors import InputError
-from fantasyid_engine.face import avatar as module
 from fantasyid_engine.face.avatar import AvatarDetector, find_avatars, overlap
 from fantasyid_engine.face.detect import FaceBox
 from fantasyid_engine.models.perception import HeadFinder
@@ -118,4 +117,3 @@ def test_broken_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, co
         (tmp_path / "n.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match=r"n\.safetensors of the package cannot be .*; install the package"):
         load_shipped("n.safetensors", HeadFinder())
-    assert module.WEIGHTS.endswith(".safetensors")

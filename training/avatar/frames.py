@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fantasyid_engine.evaluation.vocabulary import VALUES
 from fantasyid_engine.training.avatar.hair import BEARDS, STYLES
 from fantasyid_engine.training.avatar.motion import Motion
 from fantasyid_engine.training.avatar.person import RIMS, Person
 from fantasyid_engine.training.avatar.scene import Scene
 
-BACKGROUNDS = ("plain", "gradient", "stripes", "dots")
+BACKGROUNDS = VALUES["background"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

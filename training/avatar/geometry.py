@@ -17,7 +17,8 @@ from torch import Tensor
 
 from fantasyid_engine.training.avatar.frames import Frames
 from fantasyid_engine.training.avatar.hair import bun_tables, hair_tables
-from fantasyid_engine.training.avatar.head import EYE, NECK, Floats, Ints, expression_fields, make_head, shape_fields
+from fantasyid_engine.training.avatar.head import EYE, NECK, SHAPE, Floats, Ints, make_head, shape_fields
+from fantasyid_engine.training.avatar.motion import EXPRESSION
 from fantasyid_engine.training.avatar.person import RIMS
 
 DISTANCE = 0.9
@@ -90,10 +91,19 @@ def make_model(device: torch.device) -> Model:
     # Glasses follow the eyes: each point moves as the middle of the eye on its side.
     side = np.sign(rims[1, :, :1])
     anchors = np.concatenate([side * EYE[0], np.full_like(side, EYE[1]), np.full_like(side, 0.09)], axis=1)
-    bare = [np.zeros((size, 3)) for size in sizes[2:]]
     crown = np.tile([[0.0, 0.115, -0.02]], (sizes[2], 1))  # buns move with it
-    shape = [head.shape_basis, head.shape_basis, shape_fields(crown), shape_fields(bare[1]) * 0, shape_fields(anchors)]
-    expression = [head.expression_basis, head.expression_basis, *(expression_fields(points) * 0 for points in bare)]
+
+    def still(fields: int, points: int) -> Floats:
+        return np.zeros((fields, points, 3))
+
+    shape = [
+        head.shape_basis,
+        head.shape_basis,
+        shape_fields(crown),
+        still(len(SHAPE), len(body)),
+        shape_fields(anchors),
+    ]
+    expression = [head.expression_basis, head.expression_basis, still(len(EXPRESSION), sum(sizes[2:]))]
 
     def tensor(array: NDArray[Any]) -> Tensor:
         made = torch.from_numpy(np.array(array)).to(device)
@@ -103,7 +113,9 @@ def make_model(device: torch.device) -> Model:
         faces=tensor(faces),
         part=tensor(part),
         two_sided=tensor((part == HAIR) | (part == GLASSES)),
-        fixed=tensor(np.concatenate([head.template, head.template, buns.max(0) * 0, body, bare[2]])),
+        fixed=tensor(
+            np.concatenate([head.template, head.template, np.zeros((sizes[2], 3)), body, np.zeros((sizes[4], 3))])
+        ),
         shape=tensor(np.concatenate(shape, axis=1)),
         expression=tensor(np.concatenate(expression, axis=1)),
         ring=tensor(_rings(faces, starts[-1])),

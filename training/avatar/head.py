@@ -112,7 +112,7 @@ def _template(sphere: Floats) -> Floats:
         - 0.004 * _bump(head, 0, -0.080, 0.020, 0.007)
         + 0.009 * _bump(head, 0, -0.100, 0.018, 0.013)
     )
-    return head + np.stack([0 * x, 0 * x, forward], axis=1) + ears(head)
+    return head + forward[:, None] * [0, 0, 1] + ears(head)
 
 
 def ears(points: Floats) -> Floats:

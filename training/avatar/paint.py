@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fantasyid_engine.training.avatar.geometry import COLLAR
-from fantasyid_engine.training.avatar.hair import BEARDS
+from fantasyid_engine.training.avatar.hair import BEARDS, FULL
 from fantasyid_engine.training.avatar.head import EYE, MOUTH
 
 EYE_HALF = (0.0175, 0.0125)
@@ -65,7 +65,7 @@ def skin(b: Brush) -> Tensor:
     nostril = b.inside(0.0042 - torch.hypot((across - 0.0085), (b.y + 0.0345) * 1.5))
     colour = _over(colour, b.skin * 0.45, nostril * face * 0.8)
     colour = _beard(b, colour, face)
-    colour = _over(colour, b.hair * 0.8, b.inside(b.mask) * (b.beard != BEARDS.index("full")))
+    colour = _over(colour, b.hair * 0.8, b.inside(b.mask) * (b.beard != FULL))
     colour = _mouth(b, colour, face)
     colour = _eyes(b, colour, face)
     return _brows(b, colour, face)
@@ -146,7 +146,7 @@ def _mouth(b: Brush, colour: Tensor, face: Tensor) -> Tensor:
     line = b.y - MOUTH[1] - 0.0085 * smile * (u * u - 0.45)
     gap_up = arch * (0.0012 * smile.clamp(min=0) + 0.003 * gape)
     gap_down = arch * (0.0065 * (smile - 0.25).clamp(min=0) + 0.0125 * gape)
-    lip_up = 0.0056 * arch.sqrt() * (1 - 0.22 * _blob(b.x, 0 * b.x, 0.004, 1.0))
+    lip_up = 0.0056 * arch.sqrt() * (1 - 0.22 * _blob(b.x, torch.zeros_like(b.x), 0.004, 1.0))
     lip_down = 0.0075 * arch.sqrt()
     lips = b.inside(torch.minimum(gap_up + lip_up - line, line + gap_down + lip_down)) * (arch > 0) * face
     lower = b.inside(-line)
@@ -154,7 +154,7 @@ def _mouth(b: Brush, colour: Tensor, face: Tensor) -> Tensor:
 
     hole = torch.minimum(gap_up - line, line + gap_down)
     inner = _over(
-        torch.zeros_like(colour) + _row(b, (0.30, 0.07, 0.09)),
+        _row(b, (0.30, 0.07, 0.09)),
         _row(b, (0.78, 0.34, 0.36)),
         b.inside(-line - gap_down * 0.55),
     )

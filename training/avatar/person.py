@@ -1,6 +1,6 @@
 """People: who somebody is, to the last parameter, and how people are drawn.
 
-B people. Colours are RGB in [0, 1].
+Colours are RGB in [0, 1].
 """
 
 from dataclasses import dataclass

@@ -137,7 +137,7 @@ def background(frames: Frames, size: int) -> Tensor:
     across = row * angle.cos() - column * angle.sin()
     soft = repeats / size * 2.0
     waves = torch.sin(2 * torch.pi * (along * repeats + phase))
-    stripes = (waves / (2 * torch.pi * soft) * 1.0 + 0.5).clamp(0, 1)
+    stripes = (waves / (2 * torch.pi * soft) + 0.5).clamp(0, 1)
     u, v = ((w * repeats + phase) % 1 - 0.5 for w in (along, across))
     dots = ((0.30 - torch.hypot(u, v)) / soft + 0.5).clamp(0, 1)
     share = torch.stack([torch.zeros_like(along), (along * 0.9 + 0.5).clamp(0, 1), stripes, dots])

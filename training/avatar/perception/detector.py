@@ -12,6 +12,7 @@ from fantasyid_engine.models.perception import HeadFinder, as_input
 from fantasyid_engine.training.avatar.clips import World
 from fantasyid_engine.training.avatar.perception.fit import Say, disturbed, fit, pick
 from fantasyid_engine.training.avatar.perception.pictures import (
+    SIZE,
     Pictures,
     elsewhere,
     faces_of,
@@ -39,7 +40,7 @@ def train_detector(world: World, *, samples: int, steps: int, batch: int, say: S
         at = pick(len(pictures), batch, generator)
         x, boxes = as_input(pictures[at]), boxes_NK4[at]
         if torch.rand((), generator=generator) < 0.5:  # mirrored
-            boxes = torch.stack([96 - boxes[..., 2], boxes[..., 1], 96 - boxes[..., 0], boxes[..., 3]], dim=-1)
+            boxes = torch.stack([SIZE - boxes[..., 2], boxes[..., 1], SIZE - boxes[..., 0], boxes[..., 3]], dim=-1)
             x = x.flip(-1)
         logits, guesses = network(disturbed(x, generator))
         return detection_loss(logits, guesses, boxes)

@@ -1,6 +1,6 @@
 """Training of the observer's three networks: a head's pose and expression, a picture's scene, a clip's motion.
 
-The third never sees pictures: it learns from paths of motion as the first would read them, with its errors.
+The third never sees pictures: it learns from paths of motion, with noise in place of the errors of the first.
 """
 
 from dataclasses import replace

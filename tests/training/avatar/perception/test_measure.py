@@ -50,7 +50,7 @@ def test_recogniser_tells_people_apart() -> None:
     assert found.rank_1 >= 0.95
 
 
-def test_recogniser_embeds_to_unit_length() -> None:
+def test_a_plain_picture_shows_nobody() -> None:
     photo = np.full((40, 50, 3), 90, np.uint8)
     box = AvatarDetector().detect(photo)
     assert box == []
