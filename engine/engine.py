@@ -174,6 +174,8 @@ class Engine:
 
     def _condition(self, job: Job, watch: Watch) -> FaceCondition:
         model, render = self.model, self.model.render
+        if job.face.vertices is not None and not model.network.config.takes_vertices:
+            watch.note("this model takes no vertices: those of the request are not used")
         with watch.stage("face"), out_of_memory_as_error("reading the face"):
             return condition(
                 model.network,

@@ -34,6 +34,12 @@ class ResourceError(EngineError):
     exit_code = 75
 
 
+class TrainingStopped(EngineError):
+    """Training went wrong by its own numbers: a loss that is none, or a spike. The state before it is saved."""
+
+    exit_code = 70
+
+
 class Cancelled(EngineError):
     """The caller stopped a render, by raising this in its progress callback. Nothing half-written is left."""
 

@@ -19,8 +19,10 @@ from fantasyid_engine.config.schema import (
     MeshConfig,
     NetworkConfig,
     PaperConditionerConfig,
+    QFormerConfig,
     ReleasedConditionerConfig,
     ResConvConfig,
+    ShapeConfig,
     TowerConfig,
 )
 from fantasyid_engine.config.serialise import to_json_object
@@ -60,6 +62,7 @@ RELEASED = NetworkConfig(
     dit=replace(DIT, injection=InjectionConfig(num_heads=2, head_dim=8, id_dim=32)),
     mesh=MESH,
 )
+INJECTION = InjectionConfig(form="layer_aware", num_heads=2, head_dim=8, id_dim=32)
 PAPER = NetworkConfig(
     tower=TOWER,
     conditioner=PaperConditionerConfig(
@@ -67,9 +70,19 @@ PAPER = NetworkConfig(
         fusion=FUSION,
         resconv=ResConvConfig(channels=(16, 16, 32, 32), kernels=(3,) * 4, strides=(1,) * 4, groups=4),
     ),
-    dit=replace(DIT, in_channels=4, injection=InjectionConfig(form="layer_aware", num_heads=2, head_dim=8, id_dim=32)),
+    dit=replace(DIT, in_channels=4, injection=INJECTION),
     mesh=MESH,
 )
+
+Q_FORMER = QFormerConfig(in_dim=32, num_queries=4, hidden_dim=16, depth=2, num_heads=2)
+ABLATIONS = {
+    "face_abstractor": replace(PAPER, conditioner=replace(PAPER.conditioner, abstractor=Q_FORMER)),
+    "face_vertices": replace(PAPER, conditioner=replace(PAPER.conditioner, face_vertices=False)),
+    "layer_aware_injection": replace(PAPER, dit=replace(PAPER.dit, injection=replace(INJECTION, form="shared"))),
+}
+"""What the paper's Table 3 leaves out of the network, and the network without it."""
+READS_SHAPE = replace(PAPER, shape=ShapeConfig(names=("width", "height", "jaw"), hidden_dim=8))
+"""The paper's form with a shape regressor."""
 
 
 def sphere(count: int) -> tuple[Tensor, Tensor]:
@@ -97,6 +110,17 @@ def randomise(network: nn.Module, seed: int = 0) -> None:
             parameter.data = 0.5 * noise / parameter[0].numel() ** 0.5
         else:
             parameter.data = 0.2 * noise + float((parameter == 1).all())
+
+
+def reads_shape() -> Network:
+    """A network with a shape regressor that has directions to go in: some millimetres a unit."""
+    network = Network(READS_SHAPE, hierarchy())
+    randomise(network)
+    assert network.shape is not None
+    generator = torch.Generator().manual_seed(5)
+    network.shape.mean.copy_(0.1 * hierarchy().template)
+    network.shape.basis.copy_(0.005 * torch.randn(network.shape.basis.shape, generator=generator))
+    return network.eval()
 
 
 def authors_keys(config: NetworkConfig) -> list[str]:

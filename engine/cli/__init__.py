@@ -32,7 +32,7 @@ app.command("faces")(faces)
 app.command("evaluate")(evaluate)
 app.command("avatars")(avatars)
 app.command("doctor")(doctor)
-app.command("train")(train)
+app.add_typer(train, name="train")
 app.add_typer(weights, name="weights")
 
 

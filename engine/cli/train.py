@@ -1,32 +1,149 @@
-"""`fantasyid-engine train`: weights from nothing, by name."""
+"""`fantasyid-engine train`: weights from a recipe. `train RECIPE` means `train run RECIPE`."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from types import FrameType
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from fantasyid_engine.cli.screen import say
+from fantasyid_engine.cli.screen import complain, say
+from fantasyid_engine.cli.train_perception import perception
 
 
-def train(
-    name: Annotated[
-        Literal["avatar-perception"],
-        typer.Argument(help="What to train: avatar-perception, the networks that find, recognise and read avatars."),
-    ],
-    out: Annotated[Path, typer.Option("--out", help="The folder that gets the weights and a log.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of data, first weights and batches.")] = 0,
-    only: Annotated[
-        Literal["observer", "recogniser", "detector"] | None, typer.Option("--only", help="Train this one alone.")
-    ] = None,
+class _RunsRecipes(TyperGroup):
+    """A group whose command is `run` where the first word is none of its commands."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)
+
+
+train = typer.Typer(
+    cls=_RunsRecipes,
+    help="Train models: fantasyid-engine train RECIPE --out RUN.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+train.command("avatar-perception")(perception)
+
+
+@train.command("run")
+def run_command(
+    recipe: Annotated[str, typer.Argument(help="A recipe of the package (see: train recipes), or a .toml file.")],
+    out: Annotated[Path, typer.Option("--out", help="The run's folder; the same one goes on where it stopped.")],
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Pass through everything in seconds; nothing is learnt.")
+        bool, typer.Option("--smoke", help="Pass through every stage in a minute or two; nothing is learnt.")
     ] = False,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Do not use a GPU.")] = False,
 ) -> None:
-    """Train networks on data that is rendered on the way; minutes on a CPU.
+    """Train a model as a recipe says.
 
-    Example: fantasyid-engine train avatar-perception --out out/perception
+    Stopped by a signal it saves its state; given again, the same command goes on, exactly where it was.
+    On several GPUs: torchrun --nproc-per-node 8 --no-python fantasyid-engine train RECIPE --out RUN.
+
+    Example: fantasyid-engine train run avatar-mini --out runs/mini
+
+    Example: fantasyid-engine train avatar-mini --smoke --out runs/try
     """
-    from fantasyid_engine.training.avatar.perception.run import FULL, SMOKE, train_perception
+    from fantasyid_engine.errors import Cancelled
 
-    train_perception(out, budget=SMOKE if smoke else FULL, seed=seed, say=say, only=only)
+    _check_installed()
+    from fantasyid_engine.training.recipe_file import read_recipe
+    from fantasyid_engine.training.run import train as train_recipe
+    from fantasyid_engine.training.smoke import smoke as cut_down
+
+    wanted = read_recipe(recipe)
+    with _asked_to_stop() as signals:
+        try:
+            train_recipe(cut_down(wanted) if smoke else wanted, out, say, cpu=cpu, interrupted=lambda: bool(signals))
+        except Cancelled as stop:
+            complain(f"{stop}; the same command goes on")
+            raise typer.Exit(128 + signals[0] if signals else Cancelled.exit_code) from None
+    say(f"trained {out}; next: fantasyid-engine train export {out} DIR")
+
+
+def _check_installed() -> None:
+    """Raises ConfigError where what only training needs is not installed."""
+    from importlib.util import find_spec
+
+    from fantasyid_engine.errors import ConfigError
+
+    missing = [name for name in ("accelerate", "tensorboard") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"training needs {' and '.join(missing)}: pip install 'fantasyid-engine[training]'")
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """Signals that came, while training; the second of a kind ends it as usual."""
+    came: list[int] = []
+
+    def take(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        signal.signal(number, before[number])
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before: dict[int, Any] = {number: signal.signal(number, take) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@train.command("recipes")
+def recipes_command() -> None:
+    """List the recipes of the package.
+
+    Example: fantasyid-engine train recipes
+    """
+    from fantasyid_engine.training.recipe_file import describe_recipes
+
+    for line in describe_recipes():
+        say(line)
+
+
+@train.command("export")
+def export_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="The new model folder.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="A checkpoint of the stage under way; the newest, if left out.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The weights themselves, not their moving average.")] = False,
+) -> None:
+    """Write what a run has made as a model folder that renders.
+
+    Example: fantasyid-engine train export runs/mini models/mini
+    """
+    from fantasyid_engine.training.export_run import export_run
+
+    said = export_run(run, out, checkpoint=checkpoint, averaged=not raw)
+    say(f"wrote {out}: {said}")
+
+
+@train.command("init")
+def init_command(
+    released: Annotated[Path, typer.Option("--from-released", metavar="DIR", help="The released model's folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new model folder.")],
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", help="A row of the paper's Table 3; see the recipes. May be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of the weights that start anew.")] = 0,
+) -> None:
+    """Start a model of the paper's form from the released one.
+
+    Its DiT, tower, VAE and text encoder are taken over; face modules and injection start anew.
+
+    Example: fantasyid-engine train init --from-released models/fantasyid-5b models/start
+    """
+    from fantasyid_engine.training.init_released import init_from_released
+
+    init_from_released(released, out, without=without or (), seed=seed)
     say(f"wrote {out}")

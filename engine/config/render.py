@@ -35,7 +35,8 @@ class RenderConfig:
     see of a photo: `detect` finds the face and crops it as the release does, `avatar` finds the head of a rendered
     avatar, `picture` takes the picture as the crop.
     `crop_size` is the side of the crop in pixels. With `template_vertices` the mesh's template stands in for vertices
-    that a request does not bring. `trained` is False where weights come from a seed: the picture is noise.
+    that a request does not bring and the networks do not read off the photo. `trained` is False where weights come from
+    a seed: the picture is noise.
     """
 
     fps: int = 8

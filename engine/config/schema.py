@@ -6,9 +6,9 @@ Defaults are the released size (FantasyID on CogVideoX-5B image-to-video), so th
 
 from dataclasses import field
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from fantasyid_engine.config.check import above_zero, agree, all_positive, config, holds, one_of, positive
 
@@ -196,6 +196,53 @@ class AbstractorConfig:
 
 
 @config
+class QFormerConfig:
+    """A Q-Former in the face abstractor's place: the paper's ablation "w/o face abstractor".
+
+    `num_queries` tokens of `in_dim` come out; to leave all else as it was, give as many as the abstractor would make.
+    Inside, `depth` layers of width `hidden_dim`.
+    """
+
+    form: Literal["q_former"] = "q_former"
+    in_dim: int = 1024
+    num_queries: int = 36
+    hidden_dim: int = 256
+    depth: int = 3
+    num_heads: int = 4
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        one_of(self, "form", ("q_former",))
+        positive(self, "depth", most=MOST_LAYERS)
+        positive(self, "in_dim", "num_queries", "hidden_dim", "num_heads")
+        above_zero(self, "norm_eps")
+        holds(self, "hidden_dim", self.hidden_dim % self.num_heads == 0, f"a multiple of num_heads ({self.num_heads})")
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that come out."""
+        return self.num_queries
+
+
+def _token_form(value: Any) -> Any:
+    """Which of the two an abstractor in JSON is; a C-Abstractor needs no form."""
+    if isinstance(value, dict):
+        return value.get("form", "c_abstractor")
+    return getattr(value, "form", "c_abstractor")
+
+
+PaperAbstractorConfig = Annotated[
+    Annotated[AbstractorConfig, Tag("c_abstractor")] | Annotated[QFormerConfig, Tag("q_former")],
+    Discriminator(
+        _token_form,
+        custom_error_type="abstractor_form",
+        custom_error_message="form must be 'q_former', or left out for a C-Abstractor",
+    ),
+]
+"""What makes 2-D face tokens in the paper's form."""
+
+
+@config
 class FusionConfig:
     """The fusion transformer over vertex and face tokens: pre-norm attention and feed-forward."""
 
@@ -272,10 +319,13 @@ class PaperConditionerConfig:
     `fusion.dim` is the paper's C'; the last width of `resconv` is the width of V_F (the DiT's, in the paper).
     `depth_octaves` sets the range of
     frequencies of E_dep: pi to pi * 2**depth_octaves over the depth of a mesh.
+
+    Two rows of the paper's Table 3 are here: "w/o FA" has a `QFormerConfig` as its abstractor, "w/o FV" has
+    `face_vertices` false: no mesh enters, and all 2-D tokens become ID tokens.
     """
 
     form: Literal["paper"] = "paper"
-    abstractor: AbstractorConfig = field(default_factory=lambda: AbstractorConfig(num_position_tables=1))
+    abstractor: PaperAbstractorConfig = field(default_factory=lambda: AbstractorConfig(num_position_tables=1))
     fusion: FusionConfig = field(default_factory=FusionConfig)
     resconv: ResConvConfig = field(
         default_factory=lambda: ResConvConfig(
@@ -283,6 +333,7 @@ class PaperConditionerConfig:
         )
     )
     depth_octaves: float = 8.0
+    face_vertices: bool = True
 
     def __post_init__(self) -> None:
         above_zero(self, "depth_octaves")
@@ -313,24 +364,48 @@ class MeshConfig:
 
 
 @config
+class ShapeConfig:
+    """The shape regressor: one coefficient for each of `names`, by a hidden layer of width `hidden_dim`.
+
+    Names are what a person calls the directions of the shape basis, such as `face_width`.
+    """
+
+    names: tuple[str, ...]
+    hidden_dim: int = 128
+
+    def __post_init__(self) -> None:
+        positive(self, "hidden_dim")
+        words = isinstance(self.names, tuple) and all(isinstance(n, str) and n.isidentifier() for n in self.names)
+        fits = words and 0 < len(self.names) == len(set(self.names))
+        holds(self, "names", fits, "a tuple of different words (letters, digits, underscores)")
+
+
+@config
 class NetworkConfig:
-    """One whole FantasyID network: tower, conditioner and DiT of one form, and the mesh they expect."""
+    """One whole FantasyID network: tower, conditioner and DiT of one form, and the mesh they expect.
+
+    With `shape` (paper's form only) it reads vertices off the photo.
+    """
 
     tower: TowerConfig = field(default_factory=TowerConfig)
     conditioner: ConditionerConfig = field(default_factory=ReleasedConditionerConfig)
     dit: DiTConfig = field(default_factory=DiTConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    shape: ShapeConfig | None = None
 
     def __post_init__(self) -> None:
         abstractor, injection = self.conditioner.abstractor, self.dit.injection
         agree(self, ("conditioner.abstractor.in_dim", abstractor.in_dim), ("tower.width", self.tower.width))
-        agree(self, ("conditioner.abstractor.grid", abstractor.grid), ("the tower's grid", self.tower.grid))
+        if isinstance(abstractor, AbstractorConfig):
+            agree(self, ("conditioner.abstractor.grid", abstractor.grid), ("the tower's grid", self.tower.grid))
         if injection is None:
             raise ValueError("NetworkConfig.dit has no injection; without one there is nothing to condition")
         id_dim = ("the conditioner's last width", self.conditioner.id_dim)
         agree(self, id_dim, ("dit.injection.id_dim", injection.id_dim))
         injection_form = "released" if injection.form == "released" else "paper"
         agree(self, ("conditioner.form", self.conditioner.form), ("the form of dit.injection", injection_form))
+        if self.shape is not None and self.form != "paper":
+            raise ValueError("NetworkConfig.shape is given; only networks of the paper's form have a shape regressor")
 
     @property
     def form(self) -> Literal["released", "paper"]:
@@ -338,8 +413,13 @@ class NetworkConfig:
         return self.conditioner.form
 
     @property
+    def takes_vertices(self) -> bool:
+        """Whether a face's vertices enter; False in the paper's ablation "w/o FV"."""
+        return not isinstance(self.conditioner, PaperConditionerConfig) or self.conditioner.face_vertices
+
+    @property
     def num_id_tokens(self) -> int:
         """Tokens K that each injection attends to."""
         if isinstance(self.conditioner, PaperConditionerConfig):
-            return self.mesh.levels[-1]
+            return self.mesh.levels[-1] if self.takes_vertices else self.conditioner.abstractor.num_tokens
         return self.conditioner.abstractor.num_tokens + self.conditioner.reducer.output_length(self.mesh.levels[0])

@@ -2,6 +2,8 @@
 
     photo -> crop -> bicubic to the tower's size, CLIP's mean and deviation -> tower -> conditioner(features, vertices)
 
+Vertices are the request's; or read off the photo, by a network that can; or the mesh's template, by a model that may.
+
 I injections, K identity tokens, d channels a head.
 Source: github.com/Fantasy-AMAP/fantasy-id @ c429092, infer.py.
 """
@@ -16,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fantasyid_engine.config.schema import NetworkConfig
 from fantasyid_engine.errors import InputError
 from fantasyid_engine.face.avatar import MIN_HEAD, find_avatars
 from fantasyid_engine.face.crop import crop_face, crop_head, square_crop
@@ -77,27 +80,36 @@ def condition(
         face: photo and vertices.
         mode: `RenderConfig.face`: how the face is found.
         crop_size: side of the crop in pixels; faces of `detect` are cropped as the release does.
-        template: the mesh's template stands in for vertices that are not given.
+        template: the mesh's template stands in for vertices that are neither given nor read off the photo.
 
     Raises:
         InputError: see `decode_photo`, `find_faces`, `find_avatars`, `pick_face` and `decode_vertices`;
             `vertices_missing`.
     """
     photo = decode_photo(face.photo, face.name)
-    if face.vertices is not None:
-        vertices_V3 = decode_vertices(face.vertices, face.vertices_name, hierarchy)
-    elif template:
-        vertices_V3 = hierarchy.template
-    else:
-        raise InputError(
-            "vertices_missing",
-            f"no vertices for {face.name}: this model needs the face's {hierarchy.levels[0]} vertices in metres as a "
-            ".ply (DECA makes them); pass --vertices FILE",
-        )
+    vertices_V3 = _vertices(network.config, hierarchy, face, template)
     box, crop = _find(photo, face, mode, crop_size)
     weight = network.tower.cls_token
     picture = tower_input(crop, network.config.tower.image_size).to(weight)
-    return FaceCondition(network.id_kv(picture, vertices_V3[None].to(weight.device)), crop, box)
+    vertices_1V3 = None if vertices_V3 is None else vertices_V3[None].to(weight.device)
+    return FaceCondition(network.id_kv(picture, vertices_1V3), crop, box)
+
+
+def _vertices(config: NetworkConfig, hierarchy: MeshHierarchy, face: FaceInput, template: bool) -> Tensor | None:
+    """[V, 3] of the request or the template; None where no vertices enter, or the network reads them off the photo."""
+    if not config.takes_vertices:
+        return None
+    if face.vertices is not None:
+        return decode_vertices(face.vertices, face.vertices_name, hierarchy)
+    if config.shape is not None:
+        return None
+    if template:
+        return hierarchy.template
+    raise InputError(
+        "vertices_missing",
+        f"no vertices for {face.name}: this model needs the face's {hierarchy.levels[0]} vertices in metres as a "
+        ".ply (DECA makes them); pass --vertices FILE",
+    )
 
 
 def _find(photo: Photo, face: FaceInput, mode: Mode, size: int) -> tuple[FaceBox | None, Photo]:
@@ -115,7 +127,17 @@ def _find(photo: Photo, face: FaceInput, mode: Mode, size: int) -> tuple[FaceBox
 
 def tower_input(crop: NDArray[np.uint8], size: int) -> Tensor:
     """RGB crop [S, S, 3] -> what `Tower.forward` takes, [1, 3, size, size] float32."""
+    return clip_normalised(resized_crop(crop, size))
+
+
+def resized_crop(crop: NDArray[np.uint8], size: int) -> Tensor:
+    """RGB crop [S, S, 3] -> [1, 3, size, size] float32, bicubic, from 0 to 1 but for what overshoots."""
     picture = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None].float() / 255
-    picture = F.interpolate(picture, size=(size, size), mode="bicubic", align_corners=False, antialias=True)
-    mean, deviation = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_DEVIATION))
-    return (picture - mean) / deviation
+    return F.interpolate(picture, size=(size, size), mode="bicubic", align_corners=False, antialias=True)
+
+
+def clip_normalised(pictures_B3SS: Tensor) -> Tensor:
+    """Pictures from 0 to 1 -> by CLIP's mean and deviation."""
+    like = {"dtype": pictures_B3SS.dtype, "device": pictures_B3SS.device}
+    mean, deviation = (torch.tensor(values, **like)[:, None, None] for values in (CLIP_MEAN, CLIP_DEVIATION))
+    return (pictures_B3SS - mean) / deviation

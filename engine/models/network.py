@@ -1,4 +1,4 @@
-"""A whole FantasyID network: tower, conditioner and DiT of one form."""
+"""A whole FantasyID network: tower, conditioner and DiT of one form, and a shape regressor where it has one."""
 
 import torch
 from torch import Tensor, nn
@@ -8,15 +8,24 @@ from fantasyid_engine.models.conditioner import Conditioner
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.models.eva_clip import Tower
 from fantasyid_engine.models.mesh import MeshHierarchy
+from fantasyid_engine.models.shape import ShapeRegressor
+
+ISLAND = ("conditioner.vertex_net.", "shape.mean", "shape.basis")
+"""How the names of weights begin that stay float32."""
 
 
 def weight_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """What a weight of a `Network` is stored as in a model of `dtype`: the vertex net stays float32."""
-    return torch.float32 if name.startswith("conditioner.vertex_net.") else dtype
+    """What a weight of a `Network` is stored as in a model of `dtype`; see `ISLAND`."""
+    return torch.float32 if name.startswith(ISLAND) else dtype
 
 
 class Network(nn.Module):
-    """The three networks side by side, in one state dict: `id_kv` once a face, then `dit` for each step."""
+    """The networks side by side, in one state dict: `id_kv` once a face, then `dit` for each step.
+
+    `shape` is None without `config.shape`.
+    """
+
+    shape: ShapeRegressor | None
 
     def __init__(self, config: NetworkConfig, hierarchy: MeshHierarchy) -> None:
         """Random weights on the current default device.
@@ -33,10 +42,21 @@ class Network(nn.Module):
         self.tower = Tower(config.tower)
         self.conditioner = Conditioner(config.conditioner, injection, count, hierarchy)
         self.dit = DiT(config.dit)
+        # Last, so that a seed draws the same weights for the others with it and without.
+        self.shape = None if config.shape is None else ShapeRegressor(config.shape, config.tower.width, hierarchy)
 
-    def id_kv(self, image_B3HW: Tensor, vertices_BV3: Tensor) -> Tensor:
-        """Normalised face picture and vertices -> id_kv [I, 2, B, heads, K, d]; see `Tower` and `Conditioner`."""
-        return self.conditioner(self.tower(image_B3HW), vertices_BV3)
+    def id_kv(self, image_B3HW: Tensor, vertices_BV3: Tensor | None = None) -> Tensor:
+        """Normalised face picture and vertices -> id_kv [I, 2, B, heads, K, d]; see `Tower` and `Conditioner`.
+
+        Without vertices they are read off the picture, where the network has a shape regressor.
+
+        Raises:
+            ValueError: see `Tower` and `Conditioner`; no vertices for a network that takes them and cannot read them.
+        """
+        features_BMC = self.tower(image_B3HW)
+        if vertices_BV3 is None and self.shape is not None:
+            vertices_BV3 = self.shape.vertices(self.shape(features_BMC))
+        return self.conditioner(features_BMC, vertices_BV3)
 
     def to_dtype(self, dtype: torch.dtype) -> "Network":
         """Casts all floating-point weights to `dtype`, except those that stay float32."""

@@ -2,9 +2,11 @@
 
     released   decoder(fusion([query + depth code(z) ; MLP(face tokens)])[: N'])          features of all vertices
     paper      fusion([spiral encoder((V_s - template) / sigma) + E_dep ; MLP(X_f)])[: N']       of the coarse ones
+    w/o FV     fusion(MLP(X_f))                                                                  of the 2-D tokens
 
 B batch, T face tokens, C channels, V vertices, N' coarse vertices.
-Source: FantasyID paper, sections 3.3 and 3.4; github.com/Fantasy-AMAP/fantasy-id @ c429092, models/vertex_encode.py.
+Source: FantasyID paper, sections 3.3, 3.4 and 4.4; github.com/Fantasy-AMAP/fantasy-id @ c429092,
+models/vertex_encode.py.
 """
 
 import torch
@@ -55,6 +57,11 @@ class ReleasedVertexNet(nn.Module):
         return self.decoder(tokens[:, : self.query.shape[1]])
 
 
+def face_mlp(in_dim: int, dim: int) -> nn.Sequential:
+    """The paper's MLP from X_f to X_F: linear, exact GELU, linear."""
+    return nn.Sequential(nn.Linear(in_dim, dim), nn.GELU(), nn.Linear(dim, dim))
+
+
 class PaperVertexNet(nn.Module):
     """Vertices and face tokens -> N' fused tokens of width C'.
 
@@ -75,7 +82,7 @@ class PaperVertexNet(nn.Module):
         self.register_buffer("template", hierarchy.template.float().clone())
         self.register_buffer("sigma", torch.ones(1))
         self.encoder = SpiralEncoder(dim, hierarchy)
-        self.face_mlp = nn.Sequential(nn.Linear(in_dim, dim), nn.GELU(), nn.Linear(dim, dim))
+        self.face_mlp = face_mlp(in_dim, dim)
         self.fusion = FusionTransformer(config.fusion)
 
     def forward(self, face_BTC: Tensor, vertices_BV3: Tensor) -> Tensor:
@@ -85,3 +92,16 @@ class PaperVertexNet(nn.Module):
         vertex_tokens = vertex_tokens + depth_code(depth, vertex_tokens.shape[-1], self.depth_octaves)
         tokens = self.fusion(torch.cat([vertex_tokens, self.face_mlp(face_BTC)], dim=1))
         return tokens[:, : len(self.coarse)]
+
+
+class FaceOnlyNet(nn.Module):
+    """The ablation "w/o face vertices": what is left of `PaperVertexNet` without a mesh, its weights named as there."""
+
+    def __init__(self, in_dim: int, config: FusionConfig) -> None:
+        super().__init__()
+        self.face_mlp = face_mlp(in_dim, config.dim)
+        self.fusion = FusionTransformer(config)
+
+    def forward(self, face_BTC: Tensor) -> Tensor:
+        """Face tokens [B, T, C] float32 -> [B, T, C']."""
+        return self.fusion(self.face_mlp(face_BTC))

@@ -2,6 +2,7 @@
 
 config.json                                     {"format": "fantasyid-network-1", "network": {...}}
 tower.safetensors  conditioner.safetensors  dit.safetensors (or shards with an index)
+shape.safetensors                               only where the network has a shape regressor
 mesh.safetensors  manifest.json
 """
 
@@ -26,6 +27,8 @@ from fantasyid_engine.weights.shards import Entry, ModelFiles, component_files, 
 
 FORMAT = "fantasyid-network-1"
 COMPONENTS = ("tower", "conditioner", "dit")
+SHAPE = "shape"
+"""The component that not every network has."""
 
 
 def load_network(
@@ -79,12 +82,16 @@ def model_files(folder: Path) -> ModelFiles:
     if any((folder / name).is_dir() for name in released.TRANSFORMERS):
         return released.model_files(folder)
     config, mesh = folder / "config.json", folder / "mesh.safetensors"
-    if not config.is_file() or read_json_object(config, ConfigError).get("format") != FORMAT:
+    values = read_json_object(config, ConfigError) if config.is_file() else {}
+    if values.get("format") != FORMAT:
         raise ConfigError(f"{folder} is no model folder: it has neither transformer/ nor a config.json of {FORMAT}")
     if not mesh.is_file():
         raise WeightsError(f"{mesh} is missing: fetch the folder again")
     tower, conditioner, dit = (component_files(folder, stem) for stem in COMPONENTS)
-    return ModelFiles(config=config, dit=conditioner + dit, tower=tower, mesh=mesh)
+    network = values.get("network")
+    has_shape = isinstance(network, dict) and network.get(SHAPE) is not None
+    shape = component_files(folder, SHAPE) if has_shape else []
+    return ModelFiles(config=config, dit=conditioner + dit + shape, tower=tower, mesh=mesh)
 
 
 def describe(files: ModelFiles) -> tuple[NetworkConfig, list[Entry], Place]:
@@ -128,7 +135,7 @@ def write_network(
     network: Network, hierarchy: MeshHierarchy, folder: Path, more: dict[str, Any], *, max_shard_size: str = "5GB"
 ) -> None:
     """Writes the files of a network into `folder`, without a manifest; `more` goes into its config.json."""
-    for name in COMPONENTS:
+    for name in COMPONENTS if network.shape is None else (*COMPONENTS, SHAPE):
         weights = {f"{name}.{key}": value for key, value in network.get_submodule(name).state_dict().items()}
         pattern = name + "{suffix}.safetensors"
         save_torch_state_dict(weights, folder, filename_pattern=pattern, max_shard_size=max_shard_size)

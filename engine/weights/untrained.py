@@ -10,17 +10,18 @@ from transformers import ByT5Tokenizer, T5Config, T5EncoderModel
 
 from fantasyid_engine.config.render import ModelConfig, TextConfig, VaeConfig
 from fantasyid_engine.models.icosphere import icosphere_hierarchy
+from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights.model import Model
 
 
-def untrained_model(name: str, config: ModelConfig, *, seed: int = 0) -> Model:
-    """The model that `config` describes, float32 on the CPU, on a subdivided head.
+def untrained_model(name: str, config: ModelConfig, *, seed: int = 0, hierarchy: MeshHierarchy | None = None) -> Model:
+    """The model that `config` describes, float32 on the CPU, on `hierarchy`, or else on a subdivided head.
 
     Raises:
-        ValueError: mesh levels that subdivision does not give.
+        ValueError: a hierarchy of other sizes than `config.network.mesh`; without one, sizes that no subdivision gives.
     """
-    hierarchy, tokenizer = icosphere_hierarchy(config.network.mesh), ByT5Tokenizer()
+    hierarchy, tokenizer = hierarchy or icosphere_hierarchy(config.network.mesh), ByT5Tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' too
         network = Network(config.network, hierarchy)
@@ -38,7 +39,7 @@ def untrained_model(name: str, config: ModelConfig, *, seed: int = 0) -> Model:
         vae=vae,
         schedule=config.schedule,
         render=config.render,
-        digests={part: _digest(module) for part, module in parts.items()},
+        digests={part: weights_digest(module) for part, module in parts.items()},
     )
 
 
@@ -66,7 +67,7 @@ def make_text_encoder(config: TextConfig, vocab_size: int) -> T5EncoderModel:
     )
 
 
-def _digest(module: nn.Module) -> str:
+def weights_digest(module: nn.Module) -> str:
     """SHA-256 over names and values of a module's weights."""
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):

@@ -16,19 +16,43 @@ from fantasyid_engine.config.schema import (
     MeshConfig,
     NetworkConfig,
     PaperConditionerConfig,
+    QFormerConfig,
     ReleasedConditionerConfig,
     ResConvConfig,
+    ShapeConfig,
     TowerConfig,
 )
 from fantasyid_engine.config.serialise import from_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError
-from tests.small import PAPER, RELEASED
+from tests.small import ABLATIONS, PAPER, Q_FORMER, READS_SHAPE, RELEASED
+
+NETWORKS = {"5B": NetworkConfig(), "released": RELEASED, "paper": PAPER, "reads shape": READS_SHAPE} | ABLATIONS
 
 
-@pytest.mark.parametrize("config", [NetworkConfig(), RELEASED, PAPER], ids=["5B", "released", "paper"])
+@pytest.mark.parametrize("config", NETWORKS.values(), ids=NETWORKS)
 def test_json_round_trip(config: NetworkConfig) -> None:
     text = json.dumps(to_json_object(config))
     assert from_json_object(NetworkConfig, json.loads(text), Path("x")) == config
+
+
+def test_json_of_before_the_ablations() -> None:
+    """Neither a form of the abstractor, nor `face_vertices`, nor `shape`: what they leave out is as it was."""
+    values = to_json_object(PAPER)
+    del values["conditioner"]["face_vertices"], values["shape"]
+    assert "form" not in values["conditioner"]["abstractor"]
+    assert from_json_object(NetworkConfig, values, Path("x")) == PAPER
+
+
+def test_numbers_of_the_ablations() -> None:
+    assert {name: config.num_id_tokens for name, config in ABLATIONS.items()} == {
+        "face_abstractor": 12,
+        "face_vertices": 4,
+        "layer_aware_injection": 12,
+    }
+    assert [name for name, config in NETWORKS.items() if not config.takes_vertices] == ["face_vertices"]
+    both = replace(ABLATIONS["face_vertices"].conditioner, abstractor=replace(Q_FORMER, num_queries=7))
+    assert replace(PAPER, conditioner=both).num_id_tokens == 7
+    assert QFormerConfig().num_tokens == AbstractorConfig().num_tokens
 
 
 def test_released_numbers() -> None:
@@ -60,6 +84,18 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (TowerConfig, {"width": 1000}, "width is 1000"),
     (AbstractorConfig, {"pool": 5}, "grid is 24"),
     (AbstractorConfig, {"hidden_dim": 30}, "hidden_dim is 30"),
+    (QFormerConfig, {"form": "other"}, "one of 'q_former'"),
+    (QFormerConfig, {"num_queries": 0}, "num_queries is 0"),
+    (QFormerConfig, {"depth": 1001}, "from 1 to 1000"),
+    (QFormerConfig, {"num_heads": 3}, "multiple of num_heads (3)"),
+    (QFormerConfig, {"norm_eps": 0.0}, "norm_eps is 0.0"),
+    (ShapeConfig, {"names": ()}, "names is ()"),
+    (ShapeConfig, {"names": ("a", "b", "a")}, "different words"),
+    (ShapeConfig, {"names": ("face width",)}, "different words"),
+    (ShapeConfig, {"names": ("jaw=1",)}, "different words"),
+    (ShapeConfig, {"names": "jaw"}, "a tuple"),
+    (ShapeConfig, {"names": (1,)}, "a tuple"),
+    (ShapeConfig, {"names": ("jaw",), "hidden_dim": 0}, "hidden_dim is 0"),
     (FusionConfig, {"num_heads": 5}, "dim is 128"),
     (ResConvConfig, {"kernels": (3,)}, "4 long"),
     (ResConvConfig, {"strides": (1, 1)}, "4 long"),
@@ -88,6 +124,8 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (NetworkConfig, {"dit": DiTConfig(injection=None)}, "has no injection"),
     (NetworkConfig, {"dit": DiTConfig(injection=InjectionConfig(id_dim=1024))}, "last width is 2048"),
     (NetworkConfig, {"dit": DiTConfig(injection=InjectionConfig(form="shared"))}, "conditioner.form is 'released'"),
+    (NetworkConfig, {"shape": ShapeConfig(names=("jaw",))}, "only networks of the paper's form"),
+    (NetworkConfig, {"conditioner": PaperConditionerConfig(abstractor=Q_FORMER)}, "in_dim is 32; tower.width is 1024"),
     (ScheduleConfig, {"prediction_type": "sample"}, "one of 'v_prediction', 'epsilon'"),
     (ScheduleConfig, {"prediction_type": "epsilon"}, "v_prediction where the last timestep is pure noise"),
     (ScheduleConfig, {"beta_end": 2.0}, "beta_end is 2.0"),
@@ -123,6 +161,20 @@ def test_configs_are_frozen() -> None:
         ({"conditioner": {"form": "paper", "depth_octave": 3}}, "depth_octave"),
         ({"conditioner": {"form": "other"}}, "'released', 'paper'"),
         ({"conditioner": {}}, "form"),
+        ({"conditioner": {"form": "paper", "face_vertices": 1}}, "face_vertices: Input should be a valid boolean"),
+        ({"conditioner": {"form": "paper", "abstractor": {"form": "x"}}}, "form must be 'q_former', or left out"),
+        ({"conditioner": {"form": "paper", "abstractor": {"form": None}}}, "form must be 'q_former', or left out"),
+        ({"conditioner": {"form": "paper", "abstractor": {"grid": "x"}}}, "grid: Input should be a valid integer"),
+        ({"conditioner": {"form": "paper", "abstractor": {"pool": 5}}}, "grid is 24; it must be a multiple of pool"),
+        ({"conditioner": {"form": "paper", "abstractor": 3}}, "Input should be an object, not 3"),
+        (
+            {"conditioner": {"form": "paper", "abstractor": {"form": "q_former", "grid": 24}}},
+            "grid: Unexpected keyword",
+        ),
+        ({"conditioner": {"form": "released", "abstractor": {"form": "q_former"}}}, "form: Unexpected keyword"),
+        ({"shape": {}}, "shape.names: Field required"),
+        ({"shape": {"names": ["jaw"]}}, "only networks of the paper's form"),
+        ({"shape": {"names": [3]}}, "shape.names.0: Input should be a valid string, not 3"),
         ({"conditioner": {"form": "released", "reducer": {"groups": 0}}}, "groups is 0"),
         ([], "should be an object"),
         (None, "should be an object"),

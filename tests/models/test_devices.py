@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from fantasyid_engine.config.schema import NetworkConfig
 from fantasyid_engine.models.embedding import Embedded
 from fantasyid_engine.models.network import Network
-from tests.small import PAPER, RELEASED, hierarchy, randomise
+from tests.small import ABLATIONS, PAPER, READS_SHAPE, RELEASED, hierarchy, randomise
 
 FORMS = pytest.mark.parametrize("config", [PAPER, RELEASED], ids=["paper", "released"])
+ALL = {"paper": PAPER, "released": RELEASED, "reads shape": READS_SHAPE} | {f"w/o {x}": c for x, c in ABLATIONS.items()}
+NETWORKS = pytest.mark.parametrize("config", ALL.values(), ids=ALL)
 
 
 def request_for(config: NetworkConfig, device: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
@@ -30,13 +32,13 @@ def request_for(config: NetworkConfig, device: str, dtype: torch.dtype = torch.f
 
 
 def render_step(network: Network, inputs: dict[str, Tensor]) -> Tensor:
-    id_kv = network.id_kv(inputs["picture"], inputs["vertices"])
+    id_kv = network.id_kv(inputs["picture"], None if network.config.shape else inputs["vertices"])
     image = inputs["image"] if network.config.dit.image_channels else None
     embedded = network.dit.embed(inputs["text"], 3, 12, 8, image)
     return network.dit(inputs["latents"], inputs["timestep"], embedded, id_kv)
 
 
-@FORMS
+@NETWORKS
 @pytest.mark.parametrize("rotary", [True, False])
 def test_whole_network_on_one_other_device(config: NetworkConfig, rotary: bool) -> None:
     """On the meta device any table that stayed on the CPU is an error, as it would be on a GPU."""
@@ -47,7 +49,7 @@ def test_whole_network_on_one_other_device(config: NetworkConfig, rotary: bool) 
     assert output.shape == (2, 3, 4, 12, 8)
 
 
-@FORMS
+@NETWORKS
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @torch.inference_mode()
 def test_half_precision_is_near_float32(config: NetworkConfig, dtype: torch.dtype) -> None:
@@ -61,7 +63,7 @@ def test_half_precision_is_near_float32(config: NetworkConfig, dtype: torch.dtyp
 
 
 @pytest.mark.gpu
-@FORMS
+@NETWORKS
 @torch.inference_mode()
 def test_cuda_matches_cpu(config: NetworkConfig) -> None:
     network = Network(config, hierarchy())

@@ -81,18 +81,23 @@ class World:
         motion = motion_path(attributes.motion, attributes.expression, self.num_frames, rng)
         target = Take(who, motion, draw_scene(attributes, rng))
         prompt = write_prompt(attributes, rng)
-        elsewhere = draw_attributes(rng)
-        while not _differ(attributes, elsewhere):
-            elsewhere = draw_attributes(rng)
-        pose, expression = reference_pose(rng)
-        while _alike(pose, expression, motion):
-            pose, expression = reference_pose(rng)
-        reference = Take(who, Motion(pose[None], expression[None]), draw_scene(elsewhere, rng))
+        reference, elsewhere = draw_still(target, attributes, rng)
         return Sample(number, who, target, attributes, prompt, reference, elsewhere)
 
     def _rng(self, kind: int, number: int) -> np.random.Generator:
         # The last entry is never 0: NumPy fills with zeros, and fewer entries would give the same stream.
         return np.random.default_rng([self.seed, SPLITS.index(self.split), kind, number + 1])
+
+
+def draw_still(target: Take, attributes: Attributes, rng: np.random.Generator) -> tuple[Take, Attributes]:
+    """One frame of a clip's person from elsewhere, and what it shows: another light, background, pose, expression."""
+    elsewhere = draw_attributes(rng)
+    while not _differ(attributes, elsewhere):
+        elsewhere = draw_attributes(rng)
+    pose, expression = reference_pose(rng)
+    while _alike(pose, expression, target.motion):
+        pose, expression = reference_pose(rng)
+    return Take(target.person, Motion(pose[None], expression[None]), draw_scene(elsewhere, rng)), elsewhere
 
 
 def _alike(pose: Floats, expression: Floats, motion: Motion) -> bool:

@@ -1,0 +1,109 @@
+"""Where a face's vertices come from: the request, else the photo, else the template, else an error; or nowhere."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fantasyid_engine.engine import Engine
+from fantasyid_engine.errors import InputError
+from fantasyid_engine.face.conditioning import FaceInput, condition, tower_input
+from fantasyid_engine.models.network import Network
+from fantasyid_engine.request import VideoRequest
+from tests.face.pictures import avatar, encoded
+from tests.face.plys import ply
+from tests.small import ABLATIONS, PAPER, hierarchy, randomise, reads_shape
+from tests.whole_model import paper_model
+
+GIVEN = np.float32(0.9) * hierarchy().template.numpy()
+
+
+def plain(row: str | None = None) -> Network:
+    network = Network(PAPER if row is None else ABLATIONS[row], hierarchy())
+    randomise(network)
+    return network.eval()
+
+
+def id_kv(network: Network, *, given: bool = False, template: bool = False, size: int = 80) -> Tensor:
+    vertices = ply(GIVEN) if given else None
+    face = FaceInput(encoded(avatar(size), "PNG"), "me.png", vertices, "me.ply", None)
+    return condition(network, hierarchy(), face, mode="picture", crop_size=32, template=template).id_kv
+
+
+def expected(network: Network, vertices_V3: Tensor | None) -> Tensor:
+    with torch.inference_mode():
+        return network.id_kv(tower_input(crop(), 32), None if vertices_V3 is None else vertices_V3[None])
+
+
+def crop() -> np.ndarray:
+    face = FaceInput(encoded(avatar(80), "PNG"), "me.png", None, "", None)
+    return condition(reads_shape(), hierarchy(), face, mode="picture", crop_size=32, template=True).crop
+
+
+def test_given_vertices_win() -> None:
+    for network in (plain(), reads_shape()):
+        wanted = expected(network, torch.from_numpy(GIVEN))
+        for template in (True, False):
+            assert torch.equal(id_kv(network, given=True, template=template), wanted)
+
+
+@pytest.mark.parametrize("template", [True, False])
+def test_read_off_the_photo(template: bool) -> None:
+    """Also where a template could stand in; the tower runs once."""
+    network = reads_shape()
+    assert network.shape is not None
+    runs = []
+    network.tower.register_forward_hook(lambda module, args, output: runs.append(output))
+    made = id_kv(network, template=template)
+    assert len(runs) == 1
+    with torch.inference_mode():
+        vertices = network.shape.vertices(network.shape(runs[0]))
+        assert torch.equal(made, network.conditioner(runs[0], vertices))
+    assert not torch.allclose(made, expected(network, hierarchy().template))
+
+
+def test_template_stands_in() -> None:
+    network = plain()
+    assert torch.equal(id_kv(network, template=True), expected(network, hierarchy().template))
+
+
+def test_nothing_to_stand_in() -> None:
+    with pytest.raises(InputError) as error:
+        id_kv(plain())
+    assert error.value.code == "vertices_missing"
+    assert "no vertices for me.png" in str(error.value) and "162 vertices" in str(error.value)
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("template", [True, False])
+def test_a_model_without_vertices_wants_none(given: bool, template: bool) -> None:
+    network = plain("face_vertices")
+    assert torch.equal(id_kv(network, given=given, template=template), expected(network, None))
+
+
+@pytest.mark.parametrize(
+    ("row", "notes"),
+    [("face_vertices", ["this model takes no vertices: those of the request are not used"]), ("face_abstractor", [])],
+)
+def test_a_render_says_that_vertices_are_not_used(row: str, notes: list[str], tmp_path: Path) -> None:
+    (tmp_path / "me.ply").write_bytes(ply(GIVEN))
+    model = replace(paper_model(), network=plain(row))
+    request = VideoRequest(
+        image=encoded(avatar(80), "PNG"), prompt="smile", seed=1, num_inference_steps=1, num_frames=1
+    )
+    with Engine(model) as engine:
+        with_vertices = engine.generate(replace(request, vertices=tmp_path / "me.ply"))
+        without = engine.generate(request)
+    assert list(with_vertices.notes) == notes and without.notes == ()
+    assert (with_vertices.frames_sha256 == without.frames_sha256) == (row == "face_vertices")
+
+
+@pytest.mark.parametrize("make", [plain, reads_shape], ids=["template", "photo"])
+def test_half_precision(make: Callable[[], Network]) -> None:
+    network = make().to_dtype(torch.bfloat16)
+    made = id_kv(network, template=True)
+    assert made.dtype == torch.bfloat16 and made.isfinite().all()

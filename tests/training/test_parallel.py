@@ -1,0 +1,121 @@
+"""Two processes give what one gives: whole copies (DDP) and weights shared out (FSDP2), over gloo."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from fantasyid_engine.training.data.shards import write_shards
+from tests.training.cases import TINY, with_latents
+
+RECIPE = """
+base = "{tiny}"
+parallel = "{parallel}"
+precision = "float32"
+[train]
+kind = "shards"
+folder = "shards"
+[validation]
+kind = "shards"
+folder = "shards"
+[[stages]]
+kind = "diffusion"
+name = "identity"
+trainable = ["dit.*", "text_encoder.*", "conditioner.*"]
+steps = 5
+batch_size = 4
+micro_batch = {micro}
+null_face_tokens = 0.25
+checkpoint_every = 3
+validate_every = 5
+checkpointing = {checkpointing}
+[stages.optimiser]
+lr = 1e-4
+schedule = "constant"
+warmup_steps = 0
+ema_decay = 0.9
+"""
+TORCHRUN = Path(sys.executable).with_name("torchrun")
+COMMAND = Path(sys.executable).with_name("fantasyid-engine")
+RESULT = "stages/00-identity.safetensors"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parallel")
+    write_shards(folder / "shards", with_latents())
+    return folder
+
+
+def run(place: Path, name: str, processes: int, **values: object) -> Path:
+    text = RECIPE.format(**({"tiny": TINY, "parallel": "ddp", "micro": 2, "checkpointing": "false"} | values))
+    (place / f"{name}.toml").write_text(text)
+    launcher = [TORCHRUN, "--nproc-per-node", str(processes), "--no-python"] if processes > 1 else []
+    done = subprocess.run(
+        [*launcher, COMMAND, "train", f"{name}.toml", "--out", name, "--cpu"],
+        cwd=place,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return place / name
+
+
+@pytest.fixture(scope="module")
+def one(place: Path) -> Path:
+    return run(place, "one", 1, micro=4)
+
+
+def furthest(one: Path, other: Path, name: str = RESULT) -> float:
+    mine, theirs = load_file(one / name), load_file(other / name)
+    assert mine.keys() == theirs.keys()
+    return max(float((mine[key].double() - theirs[key].double()).abs().max()) for key in mine)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"parallel": "ddp", "micro": 2}, id="ddp"),
+        pytest.param({"parallel": "ddp", "micro": 1}, id="ddp-accumulating"),
+        pytest.param({"parallel": "fsdp", "micro": 2}, id="fsdp"),
+        pytest.param({"parallel": "fsdp", "micro": 1, "checkpointing": "true"}, id="fsdp-accumulating-recomputing"),
+    ],
+)
+def test_two_processes_equal_one(place: Path, one: Path, values: dict[str, object]) -> None:
+    """After 5 steps, of weights that moved by up to 5e-4 each."""
+    two = run(place, "-".join(map(str, values.values())), 2, **values)
+    last = "checkpoints/00-identity/step-00000005"
+    for name in (RESULT, f"{last}/weights.safetensors", f"{last}/average.safetensors"):
+        assert furthest(one, two, name) <= 1e-5
+    start = load_file(one / "checkpoints/00-identity/step-00000003/weights.safetensors")
+    end = load_file(one / f"{last}/weights.safetensors")
+    assert max(float((start[key] - end[key]).abs().max()) for key in start) > 1e-4
+
+
+def test_a_run_goes_on_with_other_processes(place: Path, one: Path) -> None:
+    """The first three steps under FSDP2 on two processes, the rest on one."""
+    moved = run(place, "moved", 2, parallel="fsdp")
+    (moved / RESULT).unlink()
+    shutil.rmtree(moved / "checkpoints/00-identity/step-00000005")
+    run(place, "moved", 1, parallel="fsdp")
+    assert furthest(one, moved) <= 1e-5
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(place: Path) -> None:
+    (place / "odd.toml").write_text(RECIPE.format(tiny=TINY, parallel="ddp", micro=1, checkpointing="false"))
+    done = subprocess.run(
+        [TORCHRUN, "--nproc-per-node", "3", "--no-python", COMMAND, "train", "odd.toml", "--out", "odd", "--cpu"],
+        cwd=place,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "a batch of 4 cannot be shared out evenly to 3 processes; choose a multiple" in done.stderr

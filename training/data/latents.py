@@ -1,0 +1,97 @@
+"""Shards with frames -> shards with latents and, where the text encoder stays as it is, text tokens.
+
+Each process encodes every n-th sample into a part of its own; read together, the parts give the samples in the order
+they had, whatever n was.
+
+B batch, F frames, L text tokens, C channels.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from fantasyid_engine.text.encoder import TextEncoder
+from fantasyid_engine.training.data.sample import TrainingSample
+from fantasyid_engine.training.data.shards import ShardedSamples, write_shards
+from fantasyid_engine.weights.model import Model
+
+
+class Interleaved(Sequence[TrainingSample]):
+    """Samples of several folders, of which the first holds samples 0, n, 2 n ..."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._parts = [ShardedSamples(folder) for folder in folders]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts)
+
+    def __getitem__(self, index: int) -> TrainingSample:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number, part = divmod(index, len(self._parts))
+        return self._parts[part][number]
+
+
+def cached(
+    samples: Sequence[TrainingSample],
+    folder: Path,
+    model: Model,
+    accelerator: Accelerator,
+    about: dict[str, Any],
+    *,
+    text: bool,
+    on_sample: Callable[[int, int], None] = lambda done, total: None,
+) -> Sequence[TrainingSample]:
+    """The samples with latents, from `folder` where they are there already.
+
+    Args:
+        samples: with frames.
+        folder: gets one folder a process; named so that other weights have another.
+        model: its VAE and text encoder are moved to the accelerator's device.
+        accelerator: the processes that share the work.
+        about: what the shards say of themselves.
+        text: keep text tokens too.
+        on_sample: hears of the number done and of all.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    done = folder / "parts.txt"
+    if not done.is_file():
+        count, rank = accelerator.num_processes, accelerator.process_index
+        mine = range(rank, len(samples), count)
+        part = folder / f"part-{rank:04d}"
+        if not part.is_dir():
+            write_shards(part, _encoded(samples, mine, model, accelerator, text, on_sample), about=about)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            done.write_text(f"{count}\n")
+        accelerator.wait_for_everyone()
+    return Interleaved([folder / f"part-{i:04d}" for i in range(int(done.read_text()))])
+
+
+@torch.inference_mode()
+def _encoded(
+    samples: Sequence[TrainingSample],
+    places: Sequence[int],
+    model: Model,
+    accelerator: Accelerator,
+    text: bool,
+    on_sample: Callable[[int, int], None],
+) -> Iterator[TrainingSample]:
+    vae = model.vae.to(accelerator.device)  # pyright: ignore[reportArgumentType]
+    encode = TextEncoder(model.text_encoder, model.tokenizer, model.network.config.dit.max_text_seq_length, 1024)
+    for number, place in enumerate(places):
+        sample = samples[place]
+        if sample.frames is None:
+            raise ValueError(f"{sample.key} has no frames to encode")
+        x = 2 * sample.frames.transpose(0, 1)[None].to(accelerator.device, vae.dtype) / 255 - 1
+        (posterior,) = vae.encode(x, return_dict=False)
+        moments = posterior.parameters[0].transpose(0, 1)
+        tokens = encode(sample.prompt).tokens[0].cpu().half() if text else None
+        yield replace(sample, frames=None, boxes=None, moments=moments.cpu().half(), text=tokens)
+        on_sample(number + 1, len(places))

@@ -1,0 +1,1 @@
+"""What each kind of stage learns: samples -> a batch with everything drawn -> losses."""

@@ -1,0 +1,57 @@
+"""The tower and the shape regressor: from a picture to what is known of who it shows.
+
+B batch, S side of a face picture, n shape coefficients, k numbers of the look.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.face.conditioning import clip_normalised
+from fantasyid_engine.training.data.sample import TrainingSample
+from fantasyid_engine.training.recipe import TowerStage
+from fantasyid_engine.training.tasks.task import Batch, Task
+from fantasyid_engine.weights.model import Model
+
+
+class TowerTask(Task):
+    """`tower`, `shape`, and `look`: a head for colours, hair, beard and glasses, which no model keeps.
+
+    Raises:
+        ConfigError: the model has no shape regressor.
+    """
+
+    def __init__(self, model: Model, stage: TowerStage, *, looks: int, views: int) -> None:
+        super().__init__()
+        if model.network.shape is None:
+            raise ConfigError(f"stage {stage.name}: this model has no shape regressor; give model.network.shape")
+        self.stage, self.views = stage, views
+        self.tower, self.shape = model.network.tower, model.network.shape
+        width = model.network.config.tower.width
+        self.look = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, looks))
+
+    def batch(self, samples: Sequence[TrainingSample], generators: Sequence[torch.Generator], step: int) -> Batch:
+        """Draws one view a sample."""
+        counts = [min(self.views, len(sample.views)) for sample in samples]
+        at = [int(torch.randint(n, (), generator=g)) for n, g in zip(counts, generators, strict=True)]
+        return {
+            "view": torch.stack([sample.views[i] for sample, i in zip(samples, at, strict=True)]),
+            "shape": torch.stack([_known(sample.shape) for sample in samples]),
+            "look": torch.stack([_known(sample.look) for sample in samples]),
+        }
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Errors of shape (in standard deviations) and look, each a mean over the batch."""
+        features = self.tower(clip_normalised(batch["view"].float() / 255))
+        shape = F.smooth_l1_loss(self.shape(features).float(), batch["shape"], beta=0.1)
+        look = F.smooth_l1_loss(self.look(features.mean(1)).float(), batch["look"], beta=0.1)
+        return {"loss": shape + self.stage.look_weight * look, "shape": shape, "look": look}
+
+
+def _known(value: Tensor | None) -> Tensor:
+    if value is None:
+        raise ConfigError("a tower stage needs samples with known shape and look, as avatars have; leave it out")
+    return value

@@ -1,0 +1,92 @@
+"""The VAE: reconstruct single frames, then clips.
+
+    loss = mean(w |x - y|) + g mean(w |grad x - grad y|) + k KL        w: 4 in the head's box, 1 elsewhere, of mean 1
+
+B batch, F frames, H W height / width in pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from torch import Tensor
+
+from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.training.data.sample import TrainingSample
+from fantasyid_engine.training.recipe import VaeStage
+from fantasyid_engine.training.tasks.task import Batch, Task
+from fantasyid_engine.weights.model import Model
+
+
+class VaeTask(Task):
+    """`vae`."""
+
+    def __init__(self, model: Model, stage: VaeStage) -> None:
+        super().__init__()
+        self.stage, self.vae = stage, model.vae
+
+    def batch(self, samples: Sequence[TrainingSample], generators: Sequence[torch.Generator], step: int) -> Batch:
+        """Whole clips, or one frame drawn of each while `step` is one of the image steps; `noise` is drawn later."""
+        clips = [_known(sample.frames) for sample in samples]
+        boxes = [_known(sample.boxes) for sample in samples]
+        if step < self.stage.image_steps:
+            at = [int(torch.randint(len(clip), (), generator=g)) for clip, g in zip(clips, generators, strict=True)]
+            clips = [clip[i : i + 1] for clip, i in zip(clips, at, strict=True)]
+            boxes = [box[i : i + 1] for box, i in zip(boxes, at, strict=True)]
+        noise = [torch.randn(self._latent_shape(clip), generator=g) for clip, g in zip(clips, generators, strict=True)]
+        size = clips[0].shape[2:]
+        weights = [head_weights(box, size, self.stage.face_weight) for box in boxes]
+        return {"frames": torch.stack(clips), "weights": torch.stack(weights), "noise": torch.stack(noise)}
+
+    def _latent_shape(self, clip_F3HW: Tensor) -> tuple[int, int, int, int]:
+        config = self.vae.config
+        frames = (len(clip_F3HW) - 1) // config["temporal_compression_ratio"] + 1
+        scale = 2 ** (len(config["block_out_channels"]) - 1)
+        return config["latent_channels"], frames, clip_F3HW.shape[2] // scale, clip_F3HW.shape[3] // scale
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss above, its parts, and the peak signal-to-noise ratio in dB."""
+        x = _signed(batch["frames"])
+        posterior = self._posterior(batch["frames"])
+        (decoded,) = self.vae.decode(posterior.mean + posterior.std * batch["noise"], return_dict=False)
+        y = torch.as_tensor(decoded).float()
+        w = batch["weights"][:, None]
+        plain = (w * (x - y).abs()).mean()
+        edges = sum((w.narrow(d, 1, x.shape[d] - 1) * (x - y).diff(dim=d).abs()).mean() for d in (3, 4))
+        kl = posterior.kl().mean() / x[0].numel()
+        loss = plain + self.stage.gradient_weight * edges + self.stage.kl_weight * kl
+        psnr = 10 * torch.log10(4 / (x - y).square().mean().clamp_min(1e-10))
+        return {"loss": loss, "l1": plain, "edges": torch.as_tensor(edges), "kl": kl, "psnr": psnr}
+
+    def _posterior(self, frames_BF3HW: Tensor) -> DiagonalGaussianDistribution:
+        (posterior,) = self.vae.encode(_signed(frames_BF3HW), return_dict=False)
+        return posterior
+
+    @torch.no_grad()
+    def finish(self, batches: Sequence[Batch]) -> dict[str, Any]:
+        """The scale that gives latents unit deviation, measured on these clips."""
+        means = [self._posterior(batch["frames"]).mean for batch in batches]
+        deviation = torch.cat([mean.float().flatten() for mean in means]).std()
+        return {"scaling_factor": 1 / float(deviation)}
+
+
+def head_weights(boxes_F4: Tensor, size: Sequence[int], weight: float) -> Tensor:
+    """Heads' boxes in pixels -> weights [F, H, W] of mean 1: `weight` in the box for 1 elsewhere."""
+    height, width = size
+    rows, columns = torch.arange(height)[:, None] + 0.5, torch.arange(width)[None] + 0.5
+    left, top, right, bottom = boxes_F4.float().T[..., None, None]
+    inside = (columns > left) & (columns < right) & (rows > top) & (rows < bottom)
+    weights = 1 + (weight - 1) * inside.float()
+    return weights / weights.mean((1, 2), keepdim=True)
+
+
+def _signed(frames_BF3HW: Tensor) -> Tensor:
+    """Frames uint8 -> [B, 3, F, H, W] float32 from -1 to 1."""
+    return 2 * frames_BF3HW.transpose(1, 2).float() / 255 - 1
+
+
+def _known(value: Tensor | None) -> Tensor:
+    if value is None:
+        raise ConfigError("a VAE stage needs clips with frames and heads' boxes in their shards; leave it out")
+    return value
