@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -63,10 +64,14 @@ def _shared_out(task: Task, accelerator: Accelerator, gathered: torch.dtype | No
         elif isinstance(module, GATHERED_ALONE):
             fully_shard(module, mesh=mesh, mp_policy=policy)
     for part in task.children():
-        fully_shard(part, mesh=mesh, mp_policy=policy)
+        # Of the VAE other methods are called, which return what has no gradients to hook on: it goes with the task.
+        if not isinstance(part, AutoencoderKLCogVideoX):
+            fully_shard(part, mesh=mesh, mp_policy=policy)
         if isinstance(part, DiT):
             register_fsdp_forward_method(part, "embed")
-    fully_shard(task, mesh=mesh, mp_policy=policy)
+    # Also the outermost is shared out again after each forward pass: what is put in place of weights must be seen.
+    fully_shard(task, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+    register_fsdp_forward_method(task, "finish")
     return task
 
 

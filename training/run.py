@@ -75,6 +75,7 @@ def train(
     accelerator.wait_for_everyone()
     with RunLog(folder, say, main=accelerator.is_main_process) as log:
         _Run(folder, recipe, accelerator, log, interrupted).train()
+        log.say(f"trained {folder}; next: fantasyid-engine train export {folder} DIR")
     accelerator.end_training()
 
 
@@ -193,7 +194,7 @@ class _Run:
             ).run()
         with learner.averaged(), torch.no_grad():
             weights = learner.whole_weights()
-            facts = task.finish([b for step in range(stage.steps - 1, stage.steps) for b in feed.micro_batches(step)])
+            facts = task.finish(validation_batches(task, samples, stage, recipe.seed, number))
         if self.accelerator.is_main_process:
             write_result(result_path(self.folder, recipe, number), weights, facts)
         self.accelerator.wait_for_everyone()

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from fantasyid_engine.cli.screen import complain, say
+from fantasyid_engine.cli.train_data import data
 from fantasyid_engine.cli.train_perception import perception
 
 
@@ -25,16 +26,19 @@ class _RunsRecipes(TyperGroup):
 
 train = typer.Typer(
     cls=_RunsRecipes,
-    help="Train models: fantasyid-engine train RECIPE --out RUN.",
+    help="Train models.\n\nExample: fantasyid-engine train avatar-mini --out runs/mini",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 train.command("avatar-perception")(perception)
+train.add_typer(data, name="data")
 
 
 @train.command("run")
 def run_command(
-    recipe: Annotated[str, typer.Argument(help="A recipe of the package (see: train recipes), or a .toml file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="One of the package (see: train recipes), or a .toml file.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The run's folder; the same one goes on where it stopped.")],
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Pass through every stage in a minute or two; nothing is learnt.")
@@ -44,11 +48,12 @@ def run_command(
     """Train a model as a recipe says.
 
     Stopped by a signal it saves its state; given again, the same command goes on, exactly where it was.
-    On several GPUs: torchrun --nproc-per-node 8 --no-python fantasyid-engine train RECIPE --out RUN.
 
     Example: fantasyid-engine train run avatar-mini --out runs/mini
 
     Example: fantasyid-engine train avatar-mini --smoke --out runs/try
+
+    On eight GPUs: torchrun --nproc-per-node 8 --no-python fantasyid-engine train paper-5b --out runs/5b
     """
     from fantasyid_engine.errors import Cancelled
 
@@ -64,7 +69,6 @@ def run_command(
         except Cancelled as stop:
             complain(f"{stop}; the same command goes on")
             raise typer.Exit(128 + signals[0] if signals else Cancelled.exit_code) from None
-    say(f"trained {out}; next: fantasyid-engine train export {out} DIR")
 
 
 def _check_installed() -> None:
@@ -113,8 +117,11 @@ def export_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")],
     out: Annotated[Path, typer.Argument(metavar="DIR", help="The new model folder.")],
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="A checkpoint of the stage under way; the newest, if left out.")
+        Path | None, typer.Option("--checkpoint", help="One of the run's checkpoints; the newest state, if left out.")
     ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The last stage's checkpoint with the lowest validation loss.")
+    ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="The weights themselves, not their moving average.")] = False,
 ) -> None:
     """Write what a run has made as a model folder that renders.
@@ -123,7 +130,9 @@ def export_command(
     """
     from fantasyid_engine.training.export_run import export_run
 
-    said = export_run(run, out, checkpoint=checkpoint, averaged=not raw)
+    if best and checkpoint is not None:
+        raise typer.BadParameter("--best and --checkpoint name two checkpoints; leave one out")
+    said = export_run(run, out, checkpoint=checkpoint, best=best, averaged=not raw)
     say(f"wrote {out}: {said}")
 
 

@@ -165,6 +165,16 @@ def test_export_of_a_stage_under_way(place: Path, command: CommandLine) -> None:
     assert not same(place / "half-raw/dit.safetensors", place / "half-exported/dit.safetensors")
 
 
+def test_export_of_a_checkpoint_and_of_the_best(place: Path, straight: Path, command: CommandLine) -> None:
+    at = "straight/checkpoints/00-identity/step-00000020"
+    done = command("train", "export", "straight", "at-20", "--checkpoint", at, cwd=place)
+    assert (done.code, done.stdout) == (0, "wrote at-20: stage identity at step 20\n"), done.stderr
+    best = command("train", "export", "straight", "best", "--best", cwd=place)
+    assert best.code == 0 and best.stdout.startswith("wrote best: stage identity at step "), best.stderr
+    refused = command("train", "export", "straight", "x", "--checkpoint", "shards", cwd=place)
+    check_refused(refused, 78, "shards is no checkpoint of this run")
+
+
 def test_a_loss_that_explodes_stops_with_the_state_before_it(place: Path, command: CommandLine) -> None:
     write_recipe(place, "wild.toml", lr=1e30)
     done = command("train", "wild.toml", "--out", "wild", cwd=place)

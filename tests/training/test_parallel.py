@@ -1,5 +1,6 @@
 """Two processes give what one gives: whole copies (DDP) and weights shared out (FSDP2), over gloo."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from fantasyid_engine.training.data.shards import write_shards
-from tests.training.cases import TINY, with_latents
+from tests.training.cases import TINY, clips, with_latents
 
 RECIPE = """
 base = "{tiny}"
@@ -31,8 +33,32 @@ batch_size = 4
 micro_batch = {micro}
 null_face_tokens = 0.25
 checkpoint_every = 3
-validate_every = 5
+keep_last = 3
+validate_every = 2
 checkpointing = {checkpointing}
+[stages.optimiser]
+lr = 1e-4
+schedule = "constant"
+warmup_steps = 0
+ema_decay = 0.9
+"""
+VAE_RECIPE = """
+base = "{tiny}"
+parallel = "{parallel}"
+[train]
+kind = "shards"
+folder = "pictures"
+[validation]
+kind = "shards"
+folder = "pictures"
+[[stages]]
+kind = "vae"
+name = "vae"
+steps = 4
+image_steps = 2
+image_batch = 4
+batch_size = 2
+validate_every = 2
 [stages.optimiser]
 lr = 1e-4
 schedule = "constant"
@@ -48,11 +74,12 @@ RESULT = "stages/00-identity.safetensors"
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("parallel")
     write_shards(folder / "shards", with_latents())
+    write_shards(folder / "pictures", clips())
     return folder
 
 
-def run(place: Path, name: str, processes: int, **values: object) -> Path:
-    text = RECIPE.format(**({"tiny": TINY, "parallel": "ddp", "micro": 2, "checkpointing": "false"} | values))
+def run(place: Path, name: str, processes: int, recipe: str = RECIPE, **values: object) -> Path:
+    text = recipe.format(**({"tiny": TINY, "parallel": "ddp", "micro": 2, "checkpointing": "false"} | values))
     (place / f"{name}.toml").write_text(text)
     launcher = [TORCHRUN, "--nproc-per-node", str(processes), "--no-python"] if processes > 1 else []
     done = subprocess.run(
@@ -81,7 +108,6 @@ def furthest(one: Path, other: Path, name: str = RESULT) -> float:
 @pytest.mark.parametrize(
     "values",
     [
-        pytest.param({"parallel": "ddp", "micro": 2}, id="ddp"),
         pytest.param({"parallel": "ddp", "micro": 1}, id="ddp-accumulating"),
         pytest.param({"parallel": "fsdp", "micro": 2}, id="fsdp"),
         pytest.param({"parallel": "fsdp", "micro": 1, "checkpointing": "true"}, id="fsdp-accumulating-recomputing"),
@@ -98,8 +124,18 @@ def test_two_processes_equal_one(place: Path, one: Path, values: dict[str, objec
     assert max(float((start[key] - end[key]).abs().max()) for key in start) > 1e-4
 
 
+def test_a_vae_shared_out_equals_a_whole_one(place: Path) -> None:
+    one, two = (run(place, f"vae-{n}", n, VAE_RECIPE, parallel="fsdp") for n in (1, 2))
+    assert furthest(one, two, "stages/00-vae.safetensors") <= 1e-5
+    scales = []
+    for folder in (one, two):
+        with safe_open(folder / "stages/00-vae.safetensors", "pt") as file:
+            scales.append(json.loads(file.metadata()["facts"])["scaling_factor"])
+    assert scales[0] == pytest.approx(scales[1], rel=1e-5)
+
+
 def test_a_run_goes_on_with_other_processes(place: Path, one: Path) -> None:
-    """The first three steps under FSDP2 on two processes, the rest on one."""
+    """The first four steps under FSDP2 on two processes, the rest on one."""
     moved = run(place, "moved", 2, parallel="fsdp")
     (moved / RESULT).unlink()
     shutil.rmtree(moved / "checkpoints/00-identity/step-00000005")

@@ -26,5 +26,5 @@ class Task(nn.Module):
         raise NotImplementedError
 
     def finish(self, batches: Sequence[Batch]) -> dict[str, Any]:
-        """What the model must know once the stage is over, as JSON; by default nothing."""
+        """What the model must know once the stage is over, measured on `batches`, as JSON; by default nothing."""
         return {}

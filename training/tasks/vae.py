@@ -66,7 +66,7 @@ class VaeTask(Task):
     @torch.no_grad()
     def finish(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """The scale that gives latents unit deviation, measured on these clips."""
-        means = [self._posterior(batch["frames"]).mean for batch in batches]
+        means = [self._posterior(batch["frames"].to(self.vae.device)).mean for batch in batches]
         deviation = torch.cat([mean.float().flatten() for mean in means]).std()
         return {"scaling_factor": 1 / float(deviation)}
 

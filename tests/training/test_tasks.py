@@ -1,0 +1,153 @@
+"""What each task draws and what its loss is."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.sampling.schedule import alphas_cumprod
+from fantasyid_engine.training.draws import generator_at
+from fantasyid_engine.training.feed import Feed, validation_batches
+from fantasyid_engine.training.recipe import DiffusionStage, VaeStage
+from fantasyid_engine.training.tasks.diffusion import DiffusionTask
+from fantasyid_engine.training.tasks.make import make_task
+from fantasyid_engine.training.tasks.vae import VaeTask, head_weights
+from tests.training.cases import clips, stage, tiny_model, with_latents
+
+
+def diffusion(name: str = "identity", *, cached_text: bool = False, **changes: object) -> DiffusionTask:
+    made = stage(name, **changes)
+    assert isinstance(made, DiffusionStage)
+    return DiffusionTask(tiny_model(), made, views=3, cached_text=cached_text)
+
+
+def generators(count: int, start: int = 0) -> list[torch.Generator]:
+    return [generator_at(0, 0, start + i) for i in range(count)]
+
+
+def test_a_sample_is_drawn_alike_in_any_batch() -> None:
+    task = diffusion(null_text=0.5, null_face_tokens=0.5)
+    whole = task.batch(with_latents(), generators(4), 0)
+    parts = [task.batch(with_latents()[i : i + 2], generators(2, i), 0) for i in (0, 2)]
+    for name, value in whole.items():
+        assert torch.equal(value, torch.cat([part[name] for part in parts])), name
+
+
+def test_shares_of_null_text_and_null_face_tokens() -> None:
+    task = diffusion(null_text=0.1, null_face_tokens=0.3)
+    batch = task.batch(with_latents() * 250, generators(1000), 0)
+    assert 70 < int(batch["null_text"].sum()) < 130
+    assert 250 < int((~batch["keep_face"]).sum()) < 350
+    assert batch["t"].min() < 10 and batch["t"].max() > 990
+    empty = task.tokenizer("", padding="max_length", max_length=64, return_tensors="pt").input_ids[0]
+    nulls = (batch["text_ids"] == empty).all(dim=1)
+    assert torch.equal(nulls, batch["null_text"])
+
+
+def test_cached_text_is_left_out_as_the_empty_prompt() -> None:
+    task = diffusion(cached_text=True, null_text=1.0)
+    text = torch.ones(64, 64, dtype=torch.float16)
+    batch = task.batch([replace(sample, text=text) for sample in with_latents()[:2]], generators(2), 0)
+    with torch.no_grad():
+        ids = task.tokenizer("", padding="max_length", max_length=64, return_tensors="pt").input_ids
+        empty = tiny_model().text_encoder(ids).last_hidden_state[0]
+    torch.testing.assert_close(batch["text"], empty.expand(2, -1, -1))
+    assert not hasattr(task, "text_encoder")
+
+
+def test_latents_are_drawn_from_the_posterior_at_the_models_scale() -> None:
+    task = diffusion()
+    mean, log_variance = torch.full((1, 8, 32, 32), 3.0), torch.full((1, 8, 32, 32), -2.0)
+    sample = replace(with_latents()[0], moments=torch.cat([mean, log_variance], dim=1).half())
+    latents = task.batch([sample], generators(1), 0)["latents"] / task.scaling_factor
+    assert float(latents.mean()) == pytest.approx(3, abs=0.02)
+    assert float(latents.std()) == pytest.approx(torch.tensor(-1.0).exp().item(), rel=0.03)
+
+
+def test_the_loss_is_that_of_the_velocity() -> None:
+    task = diffusion()
+    batch = task.batch(with_latents()[:1], generators(1), 0)
+    with torch.no_grad():
+        loss = task(batch)["loss"]
+        alpha = alphas_cumprod(tiny_model().schedule)[int(batch["t"])]
+        z, noise = batch["latents"].double(), batch["noise"].double()
+        x = (alpha**0.5 * z + (1 - alpha) ** 0.5 * noise).float()
+        text = task.text_encoder(batch["text_ids"]).last_hidden_state
+        embedded = task.dit.embed(text, 3, 8, 8)
+        features = task.tower(
+            (batch["view"].float() / 255 - torch.tensor((0.48145466, 0.4578275, 0.40821073))[:, None, None])
+            / torch.tensor((0.26862954, 0.26130258, 0.27577711))[:, None, None]
+        )
+        predicted = task.dit(x, batch["t"], embedded, task.conditioner(features, batch["vertices"]))
+    wanted = alpha**0.5 * noise - (1 - alpha) ** 0.5 * z
+    assert float(loss) == pytest.approx(float((predicted - wanted).square().mean()), rel=1e-4)
+
+
+def test_a_text_stage_sees_no_face() -> None:
+    task = diffusion("text")
+    batch = task.batch(with_latents()[:2], generators(2), 0)
+    assert not {"view", "vertices", "keep_face"} & batch.keys()
+    assert not hasattr(task, "tower") and not hasattr(task, "conditioner")
+    assert task(batch)["loss"].ndim == 0
+
+
+def test_images_come_before_clips_and_positions_go_on() -> None:
+    found = stage("vae", steps=10, image_steps=4, image_batch=3, batch_size=2)
+    assert [found.batch_at(step) for step in (0, 3, 4, 9)] == [3, 3, 2, 2]
+    positions = [found.position_at(step) for step in range(11)]
+    assert positions == [0, 3, 6, 9, 12, 14, 16, 18, 20, 22, 24]
+    assert isinstance(found, VaeStage)
+    task = VaeTask(tiny_model(), found)
+    assert task.batch(clips()[:3], generators(3), 3)["frames"].shape == (3, 1, 3, 32, 32)
+    assert task.batch(clips()[:2], generators(2), 4)["frames"].shape == (2, 9, 3, 32, 32)
+
+
+def test_heads_weigh_more_and_all_weighs_one() -> None:
+    weights = head_weights(torch.tensor([[8.0, 4.0, 16.0, 20.0], [0, 0, 32, 32]]), (32, 32), 4.0)
+    assert weights.shape == (2, 32, 32)
+    assert float(weights[0, 10, 10] / weights[0, 0, 0]) == pytest.approx(4)
+    assert int((weights[0] > weights[0, 0, 0]).sum()) == 8 * 16
+    torch.testing.assert_close(weights.mean((1, 2)), torch.ones(2))
+    assert float(weights[1].std()) == 0
+
+
+def test_the_vaes_scale_is_measured() -> None:
+    found = stage("vae", image_steps=0)
+    assert isinstance(found, VaeStage)
+    task = VaeTask(tiny_model(), found)
+    batches = [task.batch(clips()[:2], generators(2), 0)]
+    scale = task.finish(batches)["scaling_factor"]
+    with torch.no_grad():
+        (posterior,) = task.vae.encode(2 * batches[0]["frames"].transpose(1, 2).float() / 255 - 1, return_dict=False)
+    assert float((scale * posterior.mean).std()) == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "without", "message"),
+    [
+        ("tower", {"look": None}, "its samples say nothing of shape and look; only avatars' do"),
+        ("vae", {"frames": None}, "a VAE stage needs clips with frames and heads' boxes"),
+    ],
+)
+def test_samples_that_lack_what_a_stage_needs(name: str, without: dict[str, None], message: str) -> None:
+    samples = [replace(clip, **without) for clip in clips()[:2]]
+    with pytest.raises(ConfigError, match=message):
+        make_task(stage(name), tiny_model(), samples, views=3, cached_text=False).batch(samples, generators(2), 0)
+
+
+def test_a_batch_is_cut_into_equal_shares() -> None:
+    task, found = diffusion(), stage("identity", batch_size=4, micro_batch=1, steps=3)
+    whole = Feed(task, replace(found, micro_batch=None), with_latents(), 0, 0, 0, 1).micro_batches(2)
+    shares = [Feed(task, found, with_latents(), 0, 0, rank, 2).micro_batches(2) for rank in (0, 1)]
+    assert [len(share) for share in shares] == [2, 2]
+    for name, value in whole[0].items():
+        assert torch.equal(value, torch.cat([batch[name] for share in shares for batch in share])), name
+
+
+def test_validation_draws_the_same_each_time_and_not_what_training_draws() -> None:
+    task, found = diffusion(), stage("identity")
+    one, other = (validation_batches(task, with_latents(), found, 0, 0) for _ in range(2))
+    training = Feed(task, found, with_latents(), 0, 0, 0, 1).micro_batches(0)
+    assert torch.equal(one[0]["noise"], other[0]["noise"])
+    assert not any(torch.equal(one[0]["noise"][i], noise) for i in range(4) for noise in training[0]["noise"])
