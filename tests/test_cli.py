@@ -52,7 +52,16 @@ def test_options_are_frozen() -> None:
             *("--negative-prompt", "--out", "--overwrite", "--precision", "--prompt", "--seed", "--steps"),
             *("--vae-tile", "--vertices"),
         ],
-        "train": ["--only", "--out", "--seed", "--smoke", "name"],
+        "train": [],
+        "train avatar-perception": ["--only", "--out", "--seed", "--smoke"],
+        "train data": [],
+        "train data build": ["folder", "name"],
+        "train data filter": ["--faces", "--out", "--subtitles", "manifest"],
+        "train data prepare": ["--faces", "--model", "--out", "--stride", "--vertices", "--views", "manifest"],
+        "train export": ["--best", "--checkpoint", "--raw", "out", "run"],
+        "train init": ["--from-released", "--seed", "--without", "out"],
+        "train recipes": [],
+        "train run": ["--cpu", "--out", "--smoke", "recipe"],
         "weights": [],
         "weights convert": ["source", "target"],
         "weights inspect": ["--json", "folder"],
@@ -60,10 +69,16 @@ def test_options_are_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["generate", "faces", "avatars", "evaluate", "doctor", "train", "weights convert", "weights inspect"]
+    "command", [name for name, options in commands(typer.main.get_command(app)).items() if name and options]
 )
 def test_help_has_an_example(command: str) -> None:
     assert f"Example: fantasyid-engine {command}" in run(*command.split(), "--help").stdout
+
+
+def test_a_recipe_needs_no_run_before_it() -> None:
+    done = run("train", "nothing.toml", "--out", "x")
+    assert done.returncode == 78 and "nothing.toml cannot be read" in done.stderr
+    assert "Example: fantasyid-engine train avatar-mini" in run("train").stderr
 
 
 @pytest.fixture

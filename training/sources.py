@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 
 from fantasyid_engine.training.avatar.clips import World
@@ -27,7 +28,7 @@ def open_samples(
     """
     if isinstance(data, AvatarData):
         if accelerator.is_main_process and not folder.is_dir():
-            _render(data, folder, recipe, model, log)
+            _render(data, folder, recipe, model, accelerator.device, log)
         accelerator.wait_for_everyone()
         return ShardedSamples(folder)
     return ShardedSamples(Path(data.folder))
@@ -64,7 +65,7 @@ def keeps_text(recipe: Recipe) -> bool:
     return not any(name.startswith(("text_encoder", "*")) for stage in recipe.stages for name in stage.trainable)
 
 
-def _render(data: AvatarData, folder: Path, recipe: Recipe, model: Model, log: RunLog) -> None:
+def _render(data: AvatarData, folder: Path, recipe: Recipe, model: Model, device: torch.device, log: RunLog) -> None:
     network, render = model.network.config, model.render
     world = World(seed=data.seed, split=data.split, people=data.people, num_frames=network.dit.sample_frames)
 
@@ -81,5 +82,6 @@ def _render(data: AvatarData, folder: Path, recipe: Recipe, model: Model, log: R
         crop_size=render.crop_size,
         views=recipe.views,
         edited_share=data.edited_share,
+        device=device,
         on_sample=tell,
     )

@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
+from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.text.encoder import TextEncoder
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.data.shards import ShardedSamples, write_shards
@@ -51,7 +53,7 @@ def cached(
     Args:
         samples: with frames.
         folder: gets one folder a process; named so that other weights have another.
-        model: its VAE and text encoder are moved to the accelerator's device.
+        model: its VAE and text encoder work on the accelerator's device, and come back.
         accelerator: the processes that share the work.
         about: what the shards say of themselves.
         text: keep text tokens too.
@@ -59,6 +61,7 @@ def cached(
 
     Raises:
         OutputError: the folder cannot be written.
+        ConfigError: a sample has no frames.
     """
     done = folder / "parts.txt"
     if not done.is_file():
@@ -74,7 +77,7 @@ def cached(
     return Interleaved([folder / f"part-{i:04d}" for i in range(int(done.read_text()))])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _encoded(
     samples: Sequence[TrainingSample],
     places: Sequence[int],
@@ -83,15 +86,24 @@ def _encoded(
     text: bool,
     on_sample: Callable[[int, int], None],
 ) -> Iterator[TrainingSample]:
-    vae = model.vae.to(accelerator.device)  # pyright: ignore[reportArgumentType]
-    encode = TextEncoder(model.text_encoder, model.tokenizer, model.network.config.dit.max_text_seq_length, 1024)
-    for number, place in enumerate(places):
-        sample = samples[place]
-        if sample.frames is None:
-            raise ValueError(f"{sample.key} has no frames to encode")
-        x = 2 * sample.frames.transpose(0, 1)[None].to(accelerator.device, vae.dtype) / 255 - 1
-        (posterior,) = vae.encode(x, return_dict=False)
-        moments = posterior.parameters[0].transpose(0, 1)
-        tokens = encode(sample.prompt).tokens[0].cpu().half() if text else None
-        yield replace(sample, frames=None, boxes=None, moments=moments.cpu().half(), text=tokens)
-        on_sample(number + 1, len(places))
+    home = model.vae.device
+    parts: list[nn.Module] = [model.vae, model.text_encoder] if text else [model.vae]
+    try:
+        for part in parts:
+            part.to(accelerator.device)
+        encode = TextEncoder(model.text_encoder, model.tokenizer, model.network.config.dit.max_text_seq_length, 1024)
+        for number, place in enumerate(places):
+            sample = samples[place]
+            if sample.frames is None:
+                raise ConfigError(
+                    f"{sample.key} has neither latents nor frames to make them of; prepare the clips again"
+                )
+            x = 2 * sample.frames.transpose(0, 1)[None].to(model.vae.device, model.vae.dtype) / 255 - 1
+            (posterior,) = model.vae.encode(x, return_dict=False)
+            moments = posterior.parameters[0].transpose(0, 1)
+            tokens = encode(sample.prompt).tokens[0].cpu().half() if text else None
+            yield replace(sample, frames=None, boxes=None, moments=moments.cpu().half(), text=tokens)
+            on_sample(number + 1, len(places))
+    finally:
+        for part in parts:
+            part.to(home)
