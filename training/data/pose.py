@@ -4,18 +4,19 @@
 
 p: points of the average face; b: its `spread`, how far one standard deviation moves each point. Without spread this is
 plain PnP, to which a long nose looks like a head turned down. Errors in degrees, median / 95 % / largest, of 300 drawn
-avatars that turn and make faces, with the true landmarks and the avatars' camera; `all` is the angle between rotations:
+avatars that turn and make faces, with landmarks off the mesh and the avatars' camera; `all` is the angle between the
+rotations:
 
-    landmarks, points                  yaw               pitch              roll               all
-    five, average                      1.9  7.7 16.3     6.0 16.1 34.0      0.4 2.1 4.0        7.5 16.6 34.1
-    five, average with spread          0.5  2.0  3.5     1.8  9.6 30.2      0.1 0.3 0.7        1.9  9.6 30.2
-    five, the person's own             0.4  2.5  4.8     0.8  7.0  9.8      0.1 0.6 1.7        1.0  7.2  9.9
-    fifteen, average                   0.5  2.5  7.7     0.9  2.3  4.5      0.1 0.4 1.3        1.3  2.9  7.9
-    fifteen, average with spread       0.3  1.0  2.1     0.2  0.8  1.1      0.1 0.2 0.3        0.5  1.2  2.2
+    landmarks, points                  yaw              pitch             roll             all
+    five, average                      1.9  8.3 16.3    5.9 15.6 34.1     0.4 2.1 4.0      7.5 16.2 34.1
+    five, average with spread          0.4  1.4  2.2    0.9  3.4 24.8     0.0 0.1 0.3      1.1  3.5 24.8
+    five, the person's own             0.5  2.6  5.5    0.7  6.4  9.8     0.1 0.6 1.6      1.0  6.6  9.9
+    fifteen, average                   0.5  2.3  7.7    0.9  2.3  4.5     0.1 0.5 1.3      1.3  2.8  7.9
+    fifteen, average with spread       0.3  0.6  1.0    0.2  0.6  1.0     0.0 0.1 0.3      0.4  0.8  1.0
 
-Avatars differ more than people do (their noses have a deviation of 5.5 mm down and forward). Five landmarks do not tell
-a face's own pitch; but what they add to it is much the same in all pictures of a person, so that differences of pose
-come out better, and these are what a multi-view collection is chosen by.
+With calm faces the third row is 0.4 / 0.6 / 0.7, the others are as they are. Avatars differ more than people do: their
+noses have a deviation of 5.5 mm down and forward. The pitch that a nose adds is much the same in all pictures of its
+owner, and `views`, which compares these with each other, hardly suffers.
 
 N landmarks, K directions of spread. Points in metres: x to the picture's right, y up, z towards the viewer.
 Source: OpenCV's `solvePnP` with SQPnP (Terzakis and Lourakis 2020) to begin with, Gauss-Newton from there.
@@ -29,8 +30,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LANDMARK_ERROR = 0.005
-"""What landmarks are taken to be off by, as a share of the diagonal of the box around them."""
+"""What found landmarks are off by, as a share of the diagonal of the box around them: a pixel in a face of 200."""
 STEPS, SETTLED = 50, 1e-8
+NEAREST = 1e-3
+"""Metres from the camera, below which nothing is seen."""
 FLAT = 1e-3
 """Second to first extent of points, up to which they are in one line."""
 _FLIP = np.diag([1.0, -1.0, -1.0])  # OpenCV's y goes down, its z away
@@ -73,10 +76,10 @@ ADULT_FACE = FaceModel(
 """Five landmarks of people: left eye, right eye (of the picture), tip of the nose, left and right corner of the mouth.
 
 Pupils are 63 mm apart, the mean of adults (Dodgson 2004). Across and down, the rest is the template that FFHQ and the
-released pipeline align faces to, at that scale. How far the nose stands out no such template tells: adult averages have
-its tip 21 mm before the root of the nose and that 20 mm before the outer corners of the eyes, and pupils are about 11
-mm before these. Mouth corners are put in the plane of the pupils; sources differ by 5 mm or more, which moves the
-pitch that counts as zero, for everybody alike.
+released pipeline align faces to, at that scale. How far the nose stands out no such template tells: the averages that
+head trackers use (Wikipedia, "Human head") have its tip 41 mm before the outer corners of the eyes, and pupils are
+taken to be 11 mm before these. Mouth corners are put in the plane of the pupils; some millimetres either way would move
+the pitch that counts as zero, for everybody alike.
 """
 
 
@@ -86,6 +89,7 @@ def pose_from_landmarks(
     model: FaceModel = ADULT_FACE,
     *,
     focal: float | None = None,
+    error: float = LANDMARK_ERROR,
 ) -> Floats:
     """Landmarks in a picture -> yaw, pitch, roll [3] in radians, signs and order as in `avatar.motion`.
 
@@ -94,10 +98,11 @@ def pose_from_landmarks(
         picture_size: height and width; the camera looks at the middle.
         model: the face.
         focal: of the camera, in pixels; by default the picture's longer side, which is a view of 53 degrees.
+        error: of the landmarks, as a share of the diagonal of the box around them; it counts against spread.
 
     Raises:
-        ValueError: landmarks that are not [N, 2], not finite, all in one line, or cannot be such a face; a picture
-            or a focal length of no size.
+        ValueError: landmarks that are not [N, 2], not finite, all in one line, or cannot be such a face; a picture,
+            a focal length or an error of no size.
     """
     import cv2
 
@@ -108,15 +113,17 @@ def pose_from_landmarks(
         )
     height, width = picture_size
     focal = float(max(picture_size)) if focal is None else focal
-    if not (height > 0 and width > 0 and 0 < focal < np.inf):
-        raise ValueError(f"{picture_size=} and {focal=}; both must be above 0")
+    if not (height > 0 and width > 0 and 0 < focal < np.inf and 0 < error < np.inf):
+        raise ValueError(f"{picture_size=}, {focal=} and {error=}; all must be above 0")
     seen_N2 = (landmarks - (width / 2, height / 2)) / focal
+    points_N3, spread_KN3 = model.points @ _FLIP, model.spread @ _FLIP
     try:
-        _, turn, moved = cv2.solvePnP(model.points @ _FLIP, seen_N2, np.eye(3), None, flags=cv2.SOLVEPNP_SQPNP)
-    except cv2.error as error:
-        raise ValueError(f"landmarks that are no face: {error.err}") from None
-    start = cv2.Rodrigues(turn)[0]
-    rotation = _FLIP @ _fitted(start, moved[:, 0], seen_N2, model.points @ _FLIP, model.spread @ _FLIP) @ _FLIP
+        _, turn, moved = cv2.solvePnP(points_N3, seen_N2, np.eye(3), None, flags=cv2.SOLVEPNP_SQPNP)
+        start = np.asarray(cv2.Rodrigues(turn)[0], np.float64), np.asarray(moved, np.float64)[:, 0]
+    except cv2.error:  # far too large or small, or no answer
+        raise ValueError("landmarks of no face") from None
+    weight = 1 / (error * float(np.linalg.norm(np.ptp(seen_N2, axis=0))))
+    rotation = _FLIP @ _fitted(*start, seen_N2, points_N3, spread_KN3, weight) @ _FLIP
     if not rotation[2, 2] > 0:
         raise ValueError("landmarks of a face that is turned away; are they in the model's order?")
     return angles(rotation)
@@ -128,18 +135,25 @@ def angles(rotation: Floats) -> Floats:
     return np.array([yaw, np.arcsin(np.clip(rotation[1, 2], -1, 1)), roll])
 
 
-def _fitted(rotation: Floats, moved: Floats, seen_N2: Floats, points_N3: Floats, spread_KN3: Floats) -> Floats:
-    """The rotation after Gauss-Newton steps on rotation, translation and amounts of spread, in OpenCV's axes."""
+def _fitted(
+    rotation: Floats, moved: Floats, seen_N2: Floats, points_N3: Floats, spread_KN3: Floats, weight: float
+) -> Floats:
+    """The rotation after Gauss-Newton steps on rotation, translation and amounts of spread, in OpenCV's axes.
+
+    Raises:
+        ValueError: part of the face comes to lie behind the camera.
+    """
     import cv2
 
     count, ways = len(points_N3), len(spread_KN3)
     spread_KN3 = np.broadcast_to(spread_KN3, (ways, count, 3))
-    weight = 1 / (LANDMARK_ERROR * np.linalg.norm(np.ptp(seen_N2, axis=0)))
     amount_K = np.zeros(ways)
     prior = np.hstack([np.zeros((ways, 6)), np.eye(ways)])
     for _ in range(STEPS):
         turned_N3 = (points_N3 + np.tensordot(amount_K, spread_KN3, axes=1)) @ rotation.T
         x, y, z = (turned_N3 + moved).T
+        if not z.min() > NEAREST:
+            raise ValueError("landmarks of no face")
         off_N2 = np.stack([x, y], axis=1) / z[:, None] - seen_N2
         to_picture_N23 = np.stack([np.stack([1 / z, 0 * z, -x / z**2], 1), np.stack([0 * z, 1 / z, -y / z**2], 1)], 1)
         by_turn_N33 = np.cross(np.eye(3), turned_N3[:, None]).swapaxes(1, 2)

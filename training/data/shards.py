@@ -45,7 +45,7 @@ def write_shards(
 
     Args:
         folder: new, or empty.
-        samples: with a key of its own each; one is held at a time.
+        samples: with a key of its own each; taken one by one, and not gathered.
         samples_per_shard: in a tar file.
         about: how they were made, as JSON has it; the index keeps it.
 
@@ -134,7 +134,8 @@ class ShardedSamples(Sequence[TrainingSample]):
                 kept = load(os.pread(descriptor, tensors, at_tensors))
             finally:
                 os.close(descriptor)
-            return TrainingSample(**{name: said[name] for name in WORDS}, **kept)
+            values: dict[str, Any] = {**{name: said[name] for name in WORDS}, **kept}
+            return TrainingSample(**values)
         except OSError as error:
             raise _unreadable(path, str(error.strerror)) from None
         except (ValueError, KeyError, TypeError, SafetensorError):

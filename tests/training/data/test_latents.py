@@ -1,0 +1,71 @@
+"""Latents and text tokens in shards: what the VAE says, once."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from fantasyid_engine.text.encoder import TextEncoder
+from fantasyid_engine.training.data.latents import Interleaved, cached
+from fantasyid_engine.training.data.shards import write_shards
+from fantasyid_engine.training.parallel import open_accelerator
+from tests.training.cases import clips, tiny_model
+
+
+def process(rank: int, count: int) -> Any:
+    """One of several processes that take turns in a test; a stand-in for an accelerator."""
+    return SimpleNamespace(
+        num_processes=count,
+        process_index=rank,
+        is_main_process=rank == 0,
+        device=torch.device("cpu"),
+        wait_for_everyone=lambda: None,
+    )
+
+
+def test_latents_are_the_vaes(tmp_path: Path) -> None:
+    model = tiny_model()
+    found = cached(clips(), tmp_path / "latents", model, open_accelerator(cpu=True), {}, text=True)
+    assert [sample.key for sample in found] == [sample.key for sample in clips()]
+    encode = TextEncoder(model.text_encoder, model.tokenizer, 64, 8)
+    for sample, clip in zip(found, clips(), strict=True):
+        assert clip.frames is not None and sample.moments is not None and sample.text is not None
+        assert sample.frames is None and sample.boxes is None and torch.equal(sample.views, clip.views)
+        x = 2 * clip.frames.transpose(0, 1)[None].float() / 255 - 1
+        with torch.inference_mode():
+            (posterior,) = model.vae.encode(x, return_dict=False)
+        assert sample.moments.shape == (3, 16, 8, 8) and sample.moments.dtype == torch.float16
+        torch.testing.assert_close(
+            sample.moments[:, :8].float(), posterior.mean[0].transpose(0, 1), rtol=2e-3, atol=2e-3
+        )
+        log_variance = posterior.logvar[0].transpose(0, 1)
+        torch.testing.assert_close(sample.moments[:, 8:].float(), log_variance, rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(sample.text.float(), encode(clip.prompt).tokens[0], rtol=2e-3, atol=2e-3)
+
+
+def test_parts_of_several_processes_keep_the_order(tmp_path: Path) -> None:
+    model, folder = tiny_model(), tmp_path / "latents"
+    several = [replace(clips()[i % 4], key=f"clip-{i}") for i in range(5)]
+    for rank in (2, 1, 0):
+        if rank:
+            with pytest.raises(FileNotFoundError):  # the others are not done yet
+                cached(several, folder, model, process(rank, 3), {}, text=False)
+        else:
+            found = cached(several, folder, model, process(rank, 3), {}, text=False)
+    assert [sample.key for sample in found] == [sample.key for sample in several]
+    assert all(sample.text is None for sample in found)
+    again = cached(several, folder, model, process(0, 1), {}, text=False)
+    assert [sample.key for sample in again] == [sample.key for sample in several]
+
+
+def test_no_index_beyond_the_last(tmp_path: Path) -> None:
+    for part in range(2):
+        write_shards(tmp_path / f"{part}", clips()[part : part + 1])
+    both = Interleaved([tmp_path / "0", tmp_path / "1"])
+    assert len(both) == 2 and [sample.key for sample in both] == [clip.key for clip in clips()[:2]]
+    for index in (2, -1):
+        with pytest.raises(IndexError):
+            both[index]
