@@ -56,7 +56,8 @@ def parallelise(
 
 def _shared_out(task: Task, accelerator: Accelerator, gathered: torch.dtype | None) -> nn.Module:
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
-    policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=torch.float32)
+    # Inputs stay as they are: vertices, rotary tables and targets are float32, and autocast casts what products take.
+    policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=torch.float32, cast_forward_inputs=False)
     task.to(accelerator.device)
     for module in list(task.modules()):
         if isinstance(module, PaperVertexNet | FaceOnlyNet):
