@@ -30,9 +30,7 @@ class Feed:
     processes: int
 
     def check(self) -> None:
-        """Raises ConfigError where a batch cannot be shared out evenly, or there is nothing to learn from."""
-        if not len(self.samples):
-            raise ConfigError(f"stage {self.stage.name}: there are no samples to learn from")
+        """Raises ConfigError where a batch cannot be shared out evenly."""
         for step in (0, self.stage.steps - 1):
             if self.stage.batch_at(step) % self.processes:
                 raise ConfigError(

@@ -14,7 +14,7 @@ that what comes out is what an uninterrupted run gives, bit for bit on one CPU p
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from fantasyid_engine.atomic import atomic_file
 from fantasyid_engine.config.serialise import from_json_object, read_json_object, to_json_object
-from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.errors import Cancelled, ConfigError
 from fantasyid_engine.evaluation.instruments import avatar_instruments, photo_instruments
 from fantasyid_engine.evaluation.protocols import Instruments
 from fantasyid_engine.runtime.device import DTYPES
@@ -47,8 +47,13 @@ from fantasyid_engine.training.validation import show_validation
 from fantasyid_engine.weights.model import Model
 
 FORMAT = "fantasyid-run-1"
-MAY_CHANGE = ("optimiser", "checkpoint_every", "keep_last", "validate_every", "spike_factor", "videos", "video_steps")
-"""Fields of a stage that may be other ones when a run goes on."""
+HOW = ("parallel", "arcface", "log_every")
+"""Fields of a recipe that may be other ones when a run goes on."""
+STAGES_HOW = (
+    *("optimiser", "spike_factor", "micro_batch", "checkpointing"),
+    *("checkpoint_every", "keep_last", "validate_every", "videos", "video_steps"),
+)
+"""The same of a stage."""
 
 
 def train(
@@ -100,11 +105,9 @@ def _claim(folder: Path, recipe: Recipe) -> None:
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:
     """What must stay the same while a run goes on."""
-    values = to_json_object(replace(recipe, log_every=1))
-    for stage in values["stages"]:
-        for name in MAY_CHANGE:
-            stage.pop(name, None)
-    return values
+    values = to_json_object(recipe)
+    stages = [{name: value for name, value in stage.items() if name not in STAGES_HOW} for stage in values["stages"]]
+    return {name: value for name, value in values.items() if name not in HOW} | {"stages": stages}
 
 
 def read_recipe_of(folder: Path) -> Recipe:
@@ -167,7 +170,9 @@ class _Run:
         model = model_after(self.folder, recipe, number)
         samples = self._samples(recipe.train, "train", stage, model)
         held_out = [] if recipe.validation is None else self._samples(recipe.validation, "validation", stage, model)
-        task = make_task(stage, model, samples, views=recipe.views_used, cached_text=keeps_text(recipe))
+        task = make_task(
+            stage, model, samples, views=recipe.views_used, cached_text=keeps_text(recipe), seed=recipe.seed
+        )
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         feed = Feed(task, stage, samples, recipe.seed, number, rank, processes)
         feed.check()
@@ -202,10 +207,17 @@ class _Run:
 
     def _samples(self, data: Data, name: str, stage: Stage, model: Model) -> Sequence[TrainingSample]:
         folder = self.folder / "data" / name
-        samples = open_samples(data, folder, self.recipe, model, self.accelerator, self.log)
+        samples = open_samples(data, folder, self.recipe, model, self.accelerator, self._tell)
         if not isinstance(stage, DiffusionStage):
             return samples
-        return with_latents(samples, folder, model, self.accelerator, self.log, text=keeps_text(self.recipe))
+        return with_latents(samples, folder, model, self.accelerator, self._tell, text=keeps_text(self.recipe))
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        """Tells of clips that are rendered or encoded, and stops where that is asked for."""
+        if done == total or not done % 1000:
+            self.log.say(f"{what} {done} of {total} clips")
+        if self.interrupted():
+            raise Cancelled(f"interrupted with {done} of {total} clips {what}")
 
     def _watch(
         self, number: int, stage: Stage, samples: Sequence[TrainingSample], step: int, weights: dict[str, Tensor]

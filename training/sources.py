@@ -1,37 +1,46 @@
 """The samples that a recipe names: shards as they are, or avatars rendered for the run; with latents where needed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
+from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.avatar.clips import World
 from fantasyid_engine.training.data.avatar import build_avatar_shards
 from fantasyid_engine.training.data.latents import cached
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.data.shards import ShardedSamples
 from fantasyid_engine.training.recipe import AvatarData, Data, Recipe
-from fantasyid_engine.training.run_log import RunLog
 from fantasyid_engine.weights.model import Model
 from fantasyid_engine.weights.untrained import weights_digest
 
+Tell = Callable[[str, int, int], None]
+"""Hears what was done with how many clips of how many; raising in it stops."""
+
 
 def open_samples(
-    data: Data, folder: Path, recipe: Recipe, model: Model, accelerator: Accelerator, log: RunLog
+    data: Data, folder: Path, recipe: Recipe, model: Model, accelerator: Accelerator, tell: Tell
 ) -> Sequence[TrainingSample]:
     """Samples with frames, as they come from shards; `folder` keeps what is rendered.
 
     Raises:
         InputError: the shards cannot be read.
+        ConfigError: they are empty.
         OutputError: the folder cannot be written.
     """
     if isinstance(data, AvatarData):
         if accelerator.is_main_process and not folder.is_dir():
-            _render(data, folder, recipe, model, accelerator.device, log)
+            _render(data, folder, recipe, model, accelerator.device, tell)
         accelerator.wait_for_everyone()
-        return ShardedSamples(folder)
-    return ShardedSamples(Path(data.folder))
+    else:
+        folder = Path(data.folder)
+    samples = ShardedSamples(folder)
+    if not len(samples):
+        raise ConfigError(f"{folder} holds no samples to learn from")
+    return samples
 
 
 def with_latents(
@@ -39,7 +48,7 @@ def with_latents(
     folder: Path,
     model: Model,
     accelerator: Accelerator,
-    log: RunLog,
+    tell: Tell,
     *,
     text: bool,
 ) -> Sequence[TrainingSample]:
@@ -52,12 +61,8 @@ def with_latents(
         return samples
     digest = weights_digest(model.vae)
     place = folder.with_name(f"{folder.name}-latents-{digest[:12]}")
-
-    def tell(done: int, total: int) -> None:
-        if done == total or not done % 1000:
-            log.say(f"encoded {done} of {total} clips")
-
-    return cached(samples, place, model, accelerator, {"vae": digest}, text=text, on_sample=tell)
+    about, encoded = {"vae": digest}, partial(tell, "encoded")
+    return cached(samples, place, model, accelerator, about, text=text, on_sample=encoded)
 
 
 def keeps_text(recipe: Recipe) -> bool:
@@ -65,14 +70,9 @@ def keeps_text(recipe: Recipe) -> bool:
     return not any(name.startswith(("text_encoder", "*")) for stage in recipe.stages for name in stage.trainable)
 
 
-def _render(data: AvatarData, folder: Path, recipe: Recipe, model: Model, device: torch.device, log: RunLog) -> None:
+def _render(data: AvatarData, folder: Path, recipe: Recipe, model: Model, device: torch.device, tell: Tell) -> None:
     network, render = model.network.config, model.render
     world = World(seed=data.seed, split=data.split, people=data.people, num_frames=network.dit.sample_frames)
-
-    def tell(done: int, total: int) -> None:
-        if done == total or not done % 1000:
-            log.say(f"rendered {done} of {total} clips")
-
     build_avatar_shards(
         folder,
         world,
@@ -83,5 +83,5 @@ def _render(data: AvatarData, folder: Path, recipe: Recipe, model: Model, device
         views=recipe.views,
         edited_share=data.edited_share,
         device=device,
-        on_sample=tell,
+        on_sample=partial(tell, "rendered"),
     )

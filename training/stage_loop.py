@@ -68,7 +68,8 @@ class StageLoop:
                 saved = self._save()
                 raise TrainingStopped(
                     f"stage {stage.name} stopped at step {self.learner.step}: {stop}; the state before it is in "
-                    f"{saved}: lower lr or raise spike_factor in the recipe, and give the same command"
+                    f"{saved}: raise spike_factor to go past it, or delete that and lower lr to come there otherwise; "
+                    "then give the same command"
                 ) from None
             step = self.learner.step
             seen += stage.batch_at(step - 1)

@@ -117,6 +117,15 @@ def test_a_signal_saves_and_the_same_command_goes_on(place: Path, straight: Path
     assert same(place / "stopped" / RESULT, straight / RESULT)
 
 
+def test_a_signal_while_clips_are_made_leaves_none_half_made(place: Path, command: CommandLine) -> None:
+    (place / "avatars.toml").write_text(f'base = "{TINY}"\n')
+    at = "fantasyid_engine.training.data.avatar._look"
+    stopped = command("train", "avatars.toml", "--out", "avatars", cwd=place, stop=(at, signal.SIGTERM))
+    assert stopped.code == 128 + signal.SIGTERM, stopped.stderr
+    check_line(stopped.stderr, "interrupted with 1 of 8 clips rendered")
+    assert list((place / "avatars" / "data").iterdir()) == []
+
+
 def test_a_finished_run_given_again_does_nothing(place: Path, straight: Path, command: CommandLine) -> None:
     before = (straight / RESULT).stat().st_mtime_ns
     done = command("train", "recipe.toml", "--out", "straight", cwd=place)
@@ -179,7 +188,8 @@ def test_a_loss_that_explodes_stops_with_the_state_before_it(place: Path, comman
     write_recipe(place, "wild.toml", lr=1e30)
     done = command("train", "wild.toml", "--out", "wild", cwd=place)
     assert done.code == 70
-    check_line(done.stderr, "stage identity stopped at step ", "the loss is", "the state before it is in", "lower lr")
+    says = ("stage identity stopped at step ", "the loss is", "the state before it is in", "raise spike_factor")
+    check_line(done.stderr, *says)
     saved = list((place / "wild/checkpoints/00-identity").glob("step-*"))
     assert len(saved) == 1
 
@@ -191,6 +201,8 @@ def test_rates_may_change_when_a_run_goes_on_but_no_model(place: Path, straight:
     done = command("train", "slower.toml", "--out", "changed", cwd=place)
     assert done.code == 0 and "going on from step 10" in done.stdout
     assert not same(place / "changed" / RESULT, straight / RESULT)
+    (place / "shared-out.toml").write_text('base = "recipe.toml"\nparallel = "fsdp"\nlog_every = 1')
+    assert command("train", "shared-out.toml", "--out", "straight", cwd=place).code == 0
     (place / "other.toml").write_text('base = "recipe.toml"\nseed = 1\nname = "other"')
     refused = command("train", "other.toml", "--out", "straight", cwd=place)
     check_refused(refused, 78, "straight was begun with another recipe (its name, seed differ)", "name a new folder")
@@ -203,13 +215,19 @@ def test_rates_may_change_when_a_run_goes_on_but_no_model(place: Path, straight:
         (["train", "recipe.toml", "--out", "shards"], 78, "shards is not empty and no run; name a new folder"),
         (["train", "export", "shards", "x"], 78, "recipe.json cannot be read: No such file or directory"),
         (["train", "export", "straight", "shards"], 73, "cannot write shards: it exists already; name a new folder"),
+        (["train", "empty.toml", "--out", "x"], 78, "empty holds no samples to learn from"),
         (["train", "init", "--from-released", "nowhere", "x"], 78, "no model folder at nowhere"),
     ],
 )
 def test_mistakes(
     place: Path, straight: Path, command: CommandLine, arguments: list[str], code: int, message: str
 ) -> None:
-    check_refused(command(*arguments, cwd=place), code, message)
+    (place / "empty.toml").write_text('base = "recipe.toml"\n[train]\nfolder = "empty"')
+    if not (place / "empty").exists():
+        write_shards(place / "empty", [])
+    done = command(*arguments, cwd=place)
+    assert (done.code, done.stdout) == (code, "")
+    check_line(done.stderr, message)
 
 
 def test_wrong_usage(place: Path, command: CommandLine) -> None:

@@ -138,7 +138,7 @@ def test_what_is_float32_stays_so_where_weights_are_gathered_in_bfloat16(monkeyp
     def note(module: nn.Module, **options: Any) -> None:
         policies[type(module).__name__] = options.get("mp_policy")
 
-    task = make_task(stage("identity"), tiny_model(), with_latents(), views=1, cached_text=False)
+    task = make_task(stage("identity"), tiny_model(), with_latents(), views=1, cached_text=False, seed=0)
     monkeypatch.setattr(parallel, "fully_shard", note)
     monkeypatch.setattr(parallel, "init_device_mesh", lambda *arguments: None)
     monkeypatch.setattr(parallel, "register_fsdp_forward_method", lambda *arguments: None)

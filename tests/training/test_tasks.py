@@ -133,7 +133,19 @@ def test_the_vaes_scale_is_measured() -> None:
 def test_samples_that_lack_what_a_stage_needs(name: str, without: dict[str, None], message: str) -> None:
     samples = [replace(clip, **without) for clip in clips()[:2]]
     with pytest.raises(ConfigError, match=message):
-        make_task(stage(name), tiny_model(), samples, views=3, cached_text=False).batch(samples, generators(2), 0)
+        make_task(stage(name), tiny_model(), samples, views=3, cached_text=False, seed=0).batch(
+            samples, generators(2), 0
+        )
+
+
+def test_what_no_model_keeps_starts_alike_each_time() -> None:
+    one, other, third = (
+        make_task(stage("tower"), tiny_model(), clips(), views=3, cached_text=False, seed=seed) for seed in (0, 0, 1)
+    )
+    torch.manual_seed(99)
+    look = one.state_dict()["look.1.weight"]
+    assert torch.equal(look, other.state_dict()["look.1.weight"])
+    assert not torch.equal(look, third.state_dict()["look.1.weight"])
 
 
 def test_a_batch_is_cut_into_equal_shares() -> None:

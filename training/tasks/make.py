@@ -12,7 +12,9 @@ from fantasyid_engine.training.tasks.vae import VaeTask
 from fantasyid_engine.weights.model import Model
 
 
-def make_task(stage: Stage, model: Model, samples: Sequence[TrainingSample], *, views: int, cached_text: bool) -> Task:
+def make_task(
+    stage: Stage, model: Model, samples: Sequence[TrainingSample], *, views: int, cached_text: bool, seed: int
+) -> Task:
     """What a stage learns, of a model's parts.
 
     Args:
@@ -21,6 +23,7 @@ def make_task(stage: Stage, model: Model, samples: Sequence[TrainingSample], *, 
         samples: what it will learn from.
         views: reference pictures that are drawn from.
         cached_text: samples bring text tokens.
+        seed: of weights that the model has not.
 
     Raises:
         ConfigError: the model or the samples have not what the stage needs.
@@ -31,5 +34,5 @@ def make_task(stage: Stage, model: Model, samples: Sequence[TrainingSample], *, 
         look = samples[0].look
         if look is None:
             raise ConfigError(f"stage {stage.name}: its samples say nothing of shape and look; only avatars' do")
-        return TowerTask(model, stage, looks=len(look), views=views)
+        return TowerTask(model, stage, looks=len(look), views=views, seed=seed)
     return VaeTask(model, stage)

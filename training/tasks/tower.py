@@ -24,14 +24,16 @@ class TowerTask(Task):
         ConfigError: the model has no shape regressor.
     """
 
-    def __init__(self, model: Model, stage: TowerStage, *, looks: int, views: int) -> None:
+    def __init__(self, model: Model, stage: TowerStage, *, looks: int, views: int, seed: int) -> None:
         super().__init__()
         if model.network.shape is None:
             raise ConfigError(f"stage {stage.name}: this model has no shape regressor; give model.network.shape")
         self.stage, self.views = stage, views
         self.tower, self.shape = model.network.tower, model.network.shape
         width = model.network.config.tower.width
-        self.look = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, looks))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.look = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, looks))
 
     def batch(self, samples: Sequence[TrainingSample], generators: Sequence[torch.Generator], step: int) -> Batch:
         """Draws one view a sample."""
