@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,20 @@ from fantasyid_engine.engine import Engine
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.training.data.shards import ShardedSamples
 from fantasyid_engine.training.export_run import export_run
-from fantasyid_engine.training.run import train
-from tests.training.cases import tiny
+from tests.integration.cases import COMMAND
+from tests.training.cases import TINY
 
 CLIPS = 8
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole recipe; under three minutes on two cores."""
+    """The whole recipe, as a user runs it; under three minutes on two cores."""
     folder = tmp_path_factory.mktemp("tiny") / "run"
-    said: list[str] = []
-    train(tiny(), folder, said.append, cpu=True)
-    (folder / "said.txt").write_text("\n".join(said))
+    done = subprocess.run(
+        [COMMAND, "train", TINY, "--out", folder, "--cpu"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
     return folder
 
 
