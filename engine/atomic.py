@@ -51,6 +51,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             temporary.chmod(0o755)
             yield temporary
             for file in temporary.rglob("*"):
+                file.chmod(0o755 if file.is_dir() else 0o644)  # some libraries let nobody else read what they write
                 _fsync(file)
             temporary.replace(path)
     finally:

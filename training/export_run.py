@@ -50,7 +50,7 @@ def export_run(
         model = model_after(folder, recipe, number)
         put(model, state.average if averaged and state.average else state.weights, {})
         said = f"stage {recipe.stages[number].name} at step {state.facts['step']}"
-    save_model(replace(model, render=replace(model.render, trained=True)), out)
+    save_model(replace(model, render=replace(model.render, trained=not recipe.smoke)), out)
     return said
 
 

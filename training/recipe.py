@@ -246,6 +246,7 @@ class Recipe:
         frozen: what weights that are not trained are stored as.
         parallel: `ddp`, a whole model on each device; `fsdp`, its weights shared out (FSDP2).
         log_every: steps between lines of the log.
+        smoke: it was cut down to pass through everything, and learns nothing.
     """
 
     name: str
@@ -263,6 +264,7 @@ class Recipe:
     frozen: Literal["float32", "bfloat16"] = "float32"
     parallel: Literal["ddp", "fsdp"] = "ddp"
     log_every: int = 20
+    smoke: bool = False
 
     def __post_init__(self) -> None:
         positive(self, "views", "log_every")

@@ -90,6 +90,8 @@ def _claim(folder: Path, recipe: Recipe) -> None:
     if path.is_file():
         begun = read_recipe_of(folder)
         if _fixed(begun) != _fixed(recipe):
+            if begun.smoke != recipe.smoke:
+                raise ConfigError(f"{folder}: a smoke run and a real one need a folder each; name a new folder")
             names = [name for name, value in _fixed(recipe).items() if _fixed(begun)[name] != value]
             raise ConfigError(
                 f"{folder} was begun with another recipe (its {', '.join(names)} differ); name a new folder, or give "
@@ -117,6 +119,8 @@ def read_recipe_of(folder: Path) -> Recipe:
         ConfigError: it is no run's folder, or of another version.
     """
     path = folder / "recipe.json"
+    if not path.is_file():
+        raise ConfigError(f"{folder} is no run's folder: it has no recipe.json")
     values = read_json_object(path, ConfigError)
     if values.get("format") != FORMAT:
         raise ConfigError(f"{folder} is no run of {FORMAT}")
@@ -158,6 +162,8 @@ class _Run:
 
     def train(self) -> None:
         """All stages that are not done."""
+        if self.accelerator.is_main_process:
+            self._instruments()  # what is missing is told of now, not at the first validation
         for number, stage in enumerate(self.recipe.stages):
             if result_path(self.folder, self.recipe, number).is_file():
                 self.log.say(f"{stage.name}: done already")

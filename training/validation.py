@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fantasyid_engine.atomic import atomic_folder
 from fantasyid_engine.engine import Engine
@@ -41,8 +42,8 @@ def show_validation(
 ) -> None:
     """Renders the first `stage.videos` samples' prompts with their people, and measures them with `instruments`.
 
-    The photo is the first reference picture; vertices come from it, as for any user. Clips that cannot be measured, as
-    faces are not found, are told of and kept.
+    The photo is the first reference picture. Vertices come from it where the model can read them off, as for any user;
+    else they are the sample's. Clips that cannot be measured, as faces are not found, are told of and kept.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -80,14 +81,28 @@ def render_samples(
     whole = replace(model, render=replace(model.render, face="picture"))
     config = EngineConfig(device=str(device))
     dtype = DTYPES[resolve_precision(config.precision, device)]
+    reads_shape = model.network.shape is not None or not model.network.config.takes_vertices
     with Engine(whole.to(device, dtype), config) as engine:
         for seed, sample in enumerate(samples):
             photo = folder / "people" / f"{sample.key}.png"
             write_picture(sample.views[0].permute(1, 2, 0).numpy(), photo)
-            request = VideoRequest(image=photo, prompt=sample.prompt, seed=seed, num_inference_steps=steps)
+            request = VideoRequest(
+                image=photo,
+                vertices=None if reads_shape else vertex_file(sample.vertices),
+                prompt=sample.prompt,
+                seed=seed,
+                num_inference_steps=steps,
+            )
             result = engine.generate(request)
             result.save(folder / "clips" / f"{sample.key}.mp4")
             yield sample.key, result.frames
+
+
+def vertex_file(vertices_V3: Tensor) -> bytes:
+    """Vertices [V, 3] in metres as a PLY, as the engine takes them."""
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices_V3)}\n"
+    header += "".join(f"property float {axis}\n" for axis in "xyz") + "end_header\n"
+    return header.encode() + vertices_V3.numpy().astype("<f4").tobytes()
 
 
 def measures(row: MethodMeasures) -> dict[str, float | None]:

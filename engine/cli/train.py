@@ -1,5 +1,6 @@
 """`fantasyid-engine train`: weights from a recipe. `train RECIPE` means `train run RECIPE`."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,9 @@ def run_command(
     wanted = read_recipe(recipe)
     with _asked_to_stop() as signals:
         try:
-            train_recipe(cut_down(wanted) if smoke else wanted, out, say, cpu=cpu, interrupted=lambda: bool(signals))
+            if smoke:
+                wanted = cut_down(wanted, processes=int(os.environ.get("WORLD_SIZE", "1")))
+            train_recipe(wanted, out, say, cpu=cpu, interrupted=lambda: bool(signals))
         except Cancelled as stop:
             complain(f"{stop}; the same command goes on")
             raise typer.Exit(128 + signals[0] if signals else Cancelled.exit_code) from None
@@ -128,6 +131,7 @@ def export_command(
 
     Example: fantasyid-engine train export runs/mini models/mini
     """
+    _check_installed()
     from fantasyid_engine.training.export_run import export_run
 
     if best and checkpoint is not None:

@@ -64,12 +64,14 @@ def filter_command(
     from fantasyid_engine.training.data.filters.report import run_filters, write_report
     from fantasyid_engine.training.data.manifest import read_manifest, write_manifest
 
+    kept = manifest.with_name("kept.jsonl")
+    if manifest.name == kept.name:
+        raise typer.BadParameter("kept.jsonl is what this writes; give the manifest another name")
     filters = _filters(faces, subtitles)
     report = run_filters(
         read_manifest(manifest), manifest.parent, filters, on_clip=lambda done, total: _count("looked at", done, total)
     )
     write_report(report, out)
-    kept = manifest.with_name("kept.jsonl")
     write_manifest(kept, report.kept)
     put((out / "report.md").read_text(encoding="utf-8").rstrip())
     say(f"wrote {kept} and {out}")

@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from safetensors.torch import load_file
 from fantasyid_engine.engine import Engine
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.training.data.shards import write_shards
+from fantasyid_engine.training.parts import start_model
+from fantasyid_engine.weights.model import save_model
 from tests.integration.cases import CommandLine, check_line, check_refused
-from tests.training.cases import TINY, with_latents
+from tests.training.cases import TINY, clips, tiny, with_latents
 
 RECIPE = """
 base = "{tiny}"
@@ -40,6 +43,29 @@ lr = {lr}
 schedule = "cosine"
 warmup_steps = 4
 ema_decay = 0.9
+"""
+AS_5B = """
+name = "as-5b"
+precision = "bfloat16"
+frozen = "bfloat16"
+parallel = "fsdp"
+[model]
+folder = "start"
+[train]
+kind = "shards"
+folder = "pictures"
+[validation]
+kind = "shards"
+folder = "pictures"
+[[stages]]
+kind = "diffusion"
+name = "identity"
+steps = 2
+batch_size = 4
+micro_batch = 2
+checkpointing = true
+videos = 1
+video_steps = 2
 """
 RESULT = "stages/00-identity.safetensors"
 STOPS = ("fantasyid_engine.training.stage_loop.peak_memory_mib", "fantasyid_engine.training.checkpoints.save_file")
@@ -184,6 +210,28 @@ def test_export_of_a_checkpoint_and_of_the_best(place: Path, straight: Path, com
     check_refused(refused, 78, "shards is no checkpoint of this run")
 
 
+def test_as_paper_5b_does_it(place: Path, command: CommandLine) -> None:
+    """From a model folder: weights stored as bfloat16, text tokens cached, vertices as files, a clip to watch."""
+    start = tiny()
+    network = replace(start.model.network, shape=None)
+    save_model(start_model(replace(start, model=replace(start.model, network=network))), place / "start")
+    write_shards(place / "pictures", clips())
+    (place / "as-5b.toml").write_text(AS_5B)
+    done = command("train", "as-5b.toml", "--out", "as-5b", cwd=place)
+    assert done.code == 0, done.stderr
+    lines = [json.loads(line) for line in (place / "as-5b" / "log.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines][:2] == ["train", "validation"]
+    assert len(list((place / "as-5b" / "validation").rglob("*.mp4"))) == 1
+    assert command("train", "export", "as-5b", "as-5b-exported", cwd=place).code == 0
+
+
+def test_a_recogniser_that_is_missing_is_told_of_at_once(place: Path, command: CommandLine) -> None:
+    (place / "arcface.toml").write_text('base = "recipe.toml"\navatars = false\narcface = "nowhere.onnx"')
+    done = command("train", "arcface.toml", "--out", "arcface", cwd=place)
+    assert done.code == 78 and not list((place / "arcface").glob("checkpoints"))
+    check_line(done.stderr, "nowhere.onnx")
+
+
 def test_a_loss_that_explodes_stops_with_the_state_before_it(place: Path, command: CommandLine) -> None:
     write_recipe(place, "wild.toml", lr=1e30)
     done = command("train", "wild.toml", "--out", "wild", cwd=place)
@@ -213,7 +261,7 @@ def test_rates_may_change_when_a_run_goes_on_but_no_model(place: Path, straight:
     [
         (["train", "nothing", "--out", "x"], 78, "nothing cannot be read: No such file or directory; name a .toml"),
         (["train", "recipe.toml", "--out", "shards"], 78, "shards is not empty and no run; name a new folder"),
-        (["train", "export", "shards", "x"], 78, "recipe.json cannot be read: No such file or directory"),
+        (["train", "export", "shards", "x"], 78, "shards is no run's folder: it has no recipe.json"),
         (["train", "export", "straight", "shards"], 73, "cannot write shards: it exists already; name a new folder"),
         (["train", "empty.toml", "--out", "x"], 78, "empty holds no samples to learn from"),
         (["train", "init", "--from-released", "nowhere", "x"], 78, "no model folder at nowhere"),

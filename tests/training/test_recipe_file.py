@@ -82,7 +82,8 @@ def test_smoke_passes_through_everything_with_little() -> None:
     cut = smoke(full)
     assert [stage.name for stage in cut.stages] == [stage.name for stage in full.stages]
     assert all(stage.steps <= 5 and stage.checkpoint_every < stage.steps for stage in cut.stages)
-    assert cut.model == full.model
+    assert cut.model == full.model and cut.smoke and not full.smoke
+    assert all(stage.batch_at(step) % 3 == 0 for stage in smoke(full, processes=3).stages for step in (0, 4))
 
 
 @pytest.mark.parametrize(
