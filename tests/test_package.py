@@ -55,7 +55,8 @@ for name in names:
             if not name.startswith(may_lack.get(error.name, "nothing")):
                 raise
 installed = {d.metadata["Name"].lower() for d in importlib.metadata.distributions()}
-assert not installed & {"trimesh", "scipy", "onnx", "pytest", "accelerate", "tensorboard", "onnxruntime", "tensorrt", "flash-attn"}, installed
+extras = {"trimesh", "scipy", "onnx", "pytest", "accelerate", "tensorboard", "onnxruntime", "tensorrt", "flash-attn"}
+assert not installed & extras, installed
 from fantasyid_engine.evaluation.instruments import avatar_instruments
 import numpy as np
 from PIL import Image
