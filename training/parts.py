@@ -17,6 +17,7 @@ from fantasyid_engine.atomic import atomic_file
 from fantasyid_engine.errors import ConfigError, WeightsError, some_of
 from fantasyid_engine.runtime.device import DTYPES
 from fantasyid_engine.training.avatar.mesh import avatar_hierarchy, fit_to_avatars
+from fantasyid_engine.training.avatar.words import make_tokenizer
 from fantasyid_engine.training.recipe import Recipe
 from fantasyid_engine.weights.model import Model, load_model
 from fantasyid_engine.weights.untrained import untrained_model
@@ -31,8 +32,10 @@ def start_model(recipe: Recipe) -> Model:
         WeightsError, ConfigError: the folder to start from cannot be loaded, or is of another network than the recipe.
     """
     if recipe.start is None:
-        hierarchy = avatar_hierarchy(recipe.model.network.mesh) if recipe.avatars else None
-        model = untrained_model(recipe.name, recipe.model, seed=recipe.seed, hierarchy=hierarchy)
+        theirs: dict[str, Any] = {}
+        if recipe.avatars:
+            theirs = {"hierarchy": avatar_hierarchy(recipe.model.network.mesh), "tokenizer": make_tokenizer()}
+        model = untrained_model(recipe.name, recipe.model, seed=recipe.seed, **theirs)
         if recipe.avatars:
             fit_to_avatars(model)
         return model

@@ -159,6 +159,14 @@ class TowerStage(_Stage):
 
 
 @config
+class TextStage(_Stage):
+    """The text encoder, taught what avatars' prompts name."""
+
+    kind: Literal["text"] = "text"
+    trainable: tuple[str, ...] = ("text_encoder.*", "named.*")
+
+
+@config
 class DiffusionStage(_Stage):
     """The DiT, with or without faces.
 
@@ -187,7 +195,7 @@ class DiffusionStage(_Stage):
         positive(self, "video_steps", most=1000)
 
 
-Stage = VaeStage | TowerStage | DiffusionStage
+Stage = VaeStage | TowerStage | TextStage | DiffusionStage
 
 
 @config

@@ -9,11 +9,11 @@ from accelerate import Accelerator
 
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.avatar.clips import World
-from fantasyid_engine.training.data.avatar import build_avatar_shards
+from fantasyid_engine.training.data.avatar_parts import Parts, part_folders, render_parts
 from fantasyid_engine.training.data.latents import cached
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.data.shards import ShardedSamples
-from fantasyid_engine.training.recipe import AvatarData, Data, Recipe
+from fantasyid_engine.training.recipe import AvatarData, Data, DiffusionStage, Recipe
 from fantasyid_engine.weights.model import Model
 from fantasyid_engine.weights.untrained import weights_digest
 
@@ -32,11 +32,11 @@ def open_samples(
         OutputError: the folder cannot be written.
     """
     if isinstance(data, AvatarData):
-        if accelerator.is_main_process and not folder.is_dir():
+        if accelerator.is_main_process:
             _render(data, folder, recipe, model, accelerator.device, tell)
         accelerator.wait_for_everyone()
-    else:
-        folder = Path(data.folder)
+        return Parts(part_folders(folder, data.clips))
+    folder = Path(data.folder)
     samples = ShardedSamples(folder)
     if not len(samples):
         raise ConfigError(f"{folder} holds no samples to learn from")
@@ -59,29 +59,26 @@ def with_latents(
     """
     if samples[0].moments is not None and (samples[0].text is not None or not text):
         return samples
-    digest = weights_digest(model.vae)
-    place = folder.with_name(f"{folder.name}-latents-{digest[:12]}")
-    about, encoded = {"vae": digest}, partial(tell, "encoded")
+    about = {"vae": weights_digest(model.vae)} | ({"text_encoder": weights_digest(model.text_encoder)} if text else {})
+    place = folder.with_name("-".join([folder.name, "latents", *(digest[:12] for digest in about.values())]))
+    encoded = partial(tell, "encoded")
     return cached(samples, place, model, accelerator, about, text=text, on_sample=encoded)
 
 
 def keeps_text(recipe: Recipe) -> bool:
-    """Whether the text encoder stays as it is in all stages, so that its tokens can be cached."""
-    return not any(name.startswith(("text_encoder", "*")) for stage in recipe.stages for name in stage.trainable)
+    """Whether the text encoder stays as it is while the DiT learns, so that its tokens can be cached."""
+    stages = [stage for stage in recipe.stages if isinstance(stage, DiffusionStage)]
+    return not any(name.startswith(("text_encoder", "*")) for stage in stages for name in stage.trainable)
 
 
 def _render(data: AvatarData, folder: Path, recipe: Recipe, model: Model, device: torch.device, tell: Tell) -> None:
     network, render = model.network.config, model.render
     world = World(seed=data.seed, split=data.split, people=data.people, num_frames=network.dit.sample_frames)
-    build_avatar_shards(
-        folder,
-        world,
-        data.clips,
-        size=model.frame_size[0],
-        view_size=network.tower.image_size,
-        crop_size=render.crop_size,
-        views=recipe.views,
-        edited_share=data.edited_share,
-        device=device,
-        on_sample=partial(tell, "rendered"),
-    )
+    how = {
+        "size": model.frame_size[0],
+        "view_size": network.tower.image_size,
+        "crop_size": render.crop_size,
+        "views": recipe.views,
+        "edited_share": data.edited_share,
+    }
+    render_parts(folder, world, data.clips, how, device, partial(tell, "rendered"))

@@ -84,7 +84,7 @@ class VaeConfig:
 
 @config
 class TextConfig:
-    """The text encoder to make anew: a T5 encoder over bytes (ByT5's tokenizer, which needs no vocabulary file)."""
+    """The text encoder to make anew: a T5 encoder over whatever tokens its tokenizer has."""
 
     dim: int = 128
     num_layers: int = 2

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 from torch import nn
-from transformers import ByT5Tokenizer, T5Config, T5EncoderModel
+from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, T5Config, T5EncoderModel
 
 from fantasyid_engine.config.render import ModelConfig, TextConfig, VaeConfig
 from fantasyid_engine.models.icosphere import icosphere_hierarchy
@@ -15,13 +15,27 @@ from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights.model import Model
 
 
-def untrained_model(name: str, config: ModelConfig, *, seed: int = 0, hierarchy: MeshHierarchy | None = None) -> Model:
-    """The model that `config` describes, float32 on the CPU, on `hierarchy`, or else on a subdivided head.
+def untrained_model(
+    name: str,
+    config: ModelConfig,
+    *,
+    seed: int = 0,
+    hierarchy: MeshHierarchy | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Model:
+    """The model that `config` describes, float32 on the CPU.
+
+    Args:
+        name: what it is called.
+        config: what it is.
+        seed: of its weights.
+        hierarchy: its mesh; None takes a subdivided sphere.
+        tokenizer: what its text encoder reads; None takes bytes (ByT5's, which needs no vocabulary).
 
     Raises:
         ValueError: a hierarchy of other sizes than `config.network.mesh`; without one, sizes that no subdivision gives.
     """
-    hierarchy, tokenizer = hierarchy or icosphere_hierarchy(config.network.mesh), ByT5Tokenizer()
+    hierarchy, tokenizer = hierarchy or icosphere_hierarchy(config.network.mesh), tokenizer or ByT5Tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' too
         network = Network(config.network, hierarchy)

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.evaluation.vocabulary import VALUES
 from fantasyid_engine.sampling.schedule import alphas_cumprod
 from fantasyid_engine.training.draws import generator_at
 from fantasyid_engine.training.feed import Feed, validation_batches
 from fantasyid_engine.training.recipe import DiffusionStage, VaeStage
 from fantasyid_engine.training.tasks.diffusion import DiffusionTask
 from fantasyid_engine.training.tasks.make import make_task
+from fantasyid_engine.training.tasks.text import TextTask
 from fantasyid_engine.training.tasks.vae import VaeTask, head_weights
 from tests.training.cases import clips, stage, tiny_model, with_latents
 
@@ -40,17 +42,17 @@ def test_shares_of_null_text_and_null_face_tokens() -> None:
     assert 70 < int(batch["null_text"].sum()) < 130
     assert 250 < int((~batch["keep_face"]).sum()) < 350
     assert batch["t"].min() < 10 and batch["t"].max() > 990
-    empty = task.tokenizer("", padding="max_length", max_length=64, return_tensors="pt").input_ids[0]
+    empty = task.tokenizer("", padding="max_length", max_length=32, return_tensors="pt").input_ids[0]
     nulls = (batch["text_ids"] == empty).all(dim=1)
     assert torch.equal(nulls, batch["null_text"])
 
 
 def test_cached_text_is_left_out_as_the_empty_prompt() -> None:
     task = diffusion(cached_text=True, null_text=1.0)
-    text = torch.ones(64, 64, dtype=torch.float16)
+    text = torch.ones(32, 64, dtype=torch.float16)
     batch = task.batch([replace(sample, text=text) for sample in with_latents()[:2]], generators(2), 0)
     with torch.no_grad():
-        ids = task.tokenizer("", padding="max_length", max_length=64, return_tensors="pt").input_ids
+        ids = task.tokenizer("", padding="max_length", max_length=32, return_tensors="pt").input_ids
         empty = tiny_model().text_encoder(ids).last_hidden_state[0]
     torch.testing.assert_close(batch["text"], empty.expand(2, -1, -1))
     assert not hasattr(task, "text_encoder")
@@ -163,3 +165,29 @@ def test_validation_draws_the_same_each_time_and_not_what_training_draws() -> No
     training = Feed(task, found, with_latents(), 0, 0, 0, 1).micro_batches(0)
     assert torch.equal(one[0]["noise"], other[0]["noise"])
     assert not any(torch.equal(one[0]["noise"][i], noise) for i in range(4) for noise in training[0]["noise"])
+
+
+def test_the_text_encoder_learns_what_prompts_name() -> None:
+    """Values by their place, 0 for what a prompt does not name; the loss is the mean cross-entropy of all heads."""
+    model = tiny_model()
+    task = TextTask(model, seed=1)
+    prompts = ["a person nods on a plain red wall, warm light from the left", "someone smiles"]
+    samples = [replace(clips()[0], prompt=prompt) for prompt in prompts]
+    batch = task.batch(samples, generators(2), 0)
+    named = {name: batch[name].tolist() for name in VALUES}
+    assert named == {
+        "motion": [VALUES["motion"].index("nod") + 1, VALUES["motion"].index("smile") + 1],
+        "expression": [0, 0],
+        "background": [VALUES["background"].index("plain") + 1, 0],
+        "colour": [VALUES["colour"].index("red") + 1, 0],
+        "light_from": [VALUES["light_from"].index("left") + 1, 0],
+        "light_colour": [VALUES["light_colour"].index("warm") + 1, 0],
+    }
+    with torch.no_grad():
+        found = task(batch)
+        means = model.text_encoder(batch["text_ids"]).last_hidden_state.mean(1)
+        logs = {name: torch.log_softmax(task.named[name](means), 1) for name in VALUES}
+    right = [logs[name][i].argmax() == batch[name][i] for name in VALUES for i in range(2)]
+    expected = -torch.stack([logs[name][i, batch[name][i]] for name in VALUES for i in range(2)]).mean()
+    assert float(found["loss"]) == pytest.approx(float(expected), rel=1e-5)
+    assert float(found["right"]) == pytest.approx(sum(map(float, right)) / len(right))

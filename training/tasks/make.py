@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.data.sample import TrainingSample
-from fantasyid_engine.training.recipe import DiffusionStage, Stage, TowerStage
+from fantasyid_engine.training.recipe import DiffusionStage, Stage, TextStage, TowerStage
 from fantasyid_engine.training.tasks.diffusion import DiffusionTask
 from fantasyid_engine.training.tasks.task import Task
+from fantasyid_engine.training.tasks.text import TextTask
 from fantasyid_engine.training.tasks.tower import TowerTask
 from fantasyid_engine.training.tasks.vae import VaeTask
 from fantasyid_engine.weights.model import Model
@@ -35,4 +36,6 @@ def make_task(
         if look is None:
             raise ConfigError(f"stage {stage.name}: its samples say nothing of shape and look; only avatars' do")
         return TowerTask(model, stage, looks=len(look), views=views, seed=seed)
+    if isinstance(stage, TextStage):
+        return TextTask(model, seed=seed)
     return VaeTask(model, stage)
