@@ -14,7 +14,7 @@ that what comes out is what an uninterrupted run gives, bit for bit on one CPU p
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -159,6 +159,7 @@ class _Run:
     accelerator: Accelerator
     log: RunLog
     interrupted: Callable[[], bool]
+    _told: set[str] = field(default_factory=set)
 
     def train(self) -> None:
         """All stages that are not done."""
@@ -220,8 +221,10 @@ class _Run:
 
     def _tell(self, what: str, done: int, total: int) -> None:
         """Tells of clips that are rendered or encoded, and stops where that is asked for."""
-        if done == total or not done % 1000:
-            self.log.say(f"{what} {done} of {total} clips")
+        line = f"{what} {done} of {total} clips"
+        if line not in self._told and (done == total or not done % 1000):
+            self._told.add(line)
+            self.log.say(line)
         if self.interrupted():
             raise Cancelled(f"interrupted with {done} of {total} clips {what}")
 

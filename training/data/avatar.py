@@ -103,17 +103,18 @@ def build_avatar_shards(
     crop_size: int,
     views: int = VIEWS,
     edited_share: float = 0.0,
+    start: int = 0,
     device: torch.device | str = "cpu",
     on_sample: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Writes the first `count` samples as shards; arguments as for `avatar_samples`.
+    """Writes `count` samples as shards; arguments as for `avatar_samples`.
 
     Raises:
         OutputError: the folder exists and is not empty, or cannot be written.
     """
     how = {"size": size, "view_size": view_size, "crop_size": crop_size, "views": views, "edited_share": edited_share}
-    made = avatar_samples(world, count, **how, device=device, on_sample=on_sample)
-    return write_shards(folder, made, about={"world": asdict(world), **how})
+    made = avatar_samples(world, count, **how, start=start, device=device, on_sample=on_sample)
+    return write_shards(folder, made, about={"world": asdict(world), **how, "start": start})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
