@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.checkpoints import Checkpoints, read_checkpoint
 from fantasyid_engine.training.parts import put
@@ -12,7 +14,13 @@ from fantasyid_engine.weights.model import save_model
 
 
 def export_run(
-    folder: Path, out: Path, *, checkpoint: Path | None = None, best: bool = False, averaged: bool = True
+    folder: Path,
+    out: Path,
+    *,
+    checkpoint: Path | None = None,
+    best: bool = False,
+    averaged: bool = True,
+    half: bool = False,
 ) -> str:
     """Writes what a run has made so far, whole or not at all.
 
@@ -22,6 +30,7 @@ def export_run(
         checkpoint: one of the run's; None takes what the last finished stage made, or the newest of the one under way.
         best: the checkpoint of the last stage that was begun whose loss on the validation clips was the lowest.
         averaged: the moving average of a checkpoint, where it has one, not the weights themselves.
+        half: store weights as float16, but for those that stay float32: half the size.
 
     Returns:
         What was written: "stage identity, done", or "stage identity at step 500".
@@ -50,6 +59,8 @@ def export_run(
         model = model_after(folder, recipe, number)
         put(model, state.average if averaged and state.average else state.weights, {})
         said = f"stage {recipe.stages[number].name} at step {state.facts['step']}"
+    if half:
+        model.to(torch.device("cpu"), torch.float16)
     save_model(replace(model, render=replace(model.render, trained=not recipe.smoke)), out)
     return said
 

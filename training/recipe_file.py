@@ -15,7 +15,6 @@ Paths are taken from the current folder.
 
 import tomllib
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +117,9 @@ def _model(model: dict[str, Any], path: Path) -> ModelConfig:
     return from_json_object(ModelConfig, merged(to_json_object(MINIATURES[preset]), change), path)
 
 
-def _shipped() -> Any:
-    return files("fantasyid_engine.training") / "recipes"
+def _shipped() -> Path:
+    # Not by importlib.resources: of an editable installation that finds copies as old as the installation.
+    return Path(__file__).with_name("recipes")
 
 
 def describe_recipes() -> list[str]:

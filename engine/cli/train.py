@@ -126,6 +126,7 @@ def export_command(
         bool, typer.Option("--best", help="The last stage's checkpoint with the lowest validation loss.")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="The weights themselves, not their moving average.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store weights as float16: files of half the size.")] = False,
 ) -> None:
     """Write what a run has made as a model folder that renders.
 
@@ -136,7 +137,7 @@ def export_command(
 
     if best and checkpoint is not None:
         raise typer.BadParameter("--best and --checkpoint name two checkpoints; leave one out")
-    said = export_run(run, out, checkpoint=checkpoint, best=best, averaged=not raw)
+    said = export_run(run, out, checkpoint=checkpoint, best=best, averaged=not raw, half=half)
     say(f"wrote {out}: {said}")
 
 
