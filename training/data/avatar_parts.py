@@ -1,4 +1,4 @@
-"""A run's avatar clips in parts, each a folder of shards: as many at a time as there are cores, going on where it stopped.
+"""A run's avatar clips in parts, each a folder of shards, so that rendering goes on where it stopped.
 
     data/train/part-0000   clips 0 to 999       whole or not there
                part-0001   clips 1000 to 1999
@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from time import sleep
@@ -81,15 +82,8 @@ def render_parts(
     work = [(path, start, min(PART, count - start)) for path, start in left]
     if len(work) == 1 or device.type != "cpu":
         for path, start, size in work:
-            build_avatar_shards(
-                path,
-                world,
-                size,
-                start=start,
-                **how,
-                device=device,
-                on_sample=lambda done, _: tell(start + done, count),
-            )
+            heard = partial(_heard, tell, start, count)
+            build_avatar_shards(path, world, size, start=start, **how, device=device, on_sample=heard)
         return
     jobs = [
         {"folder": str(path), "world": asdict(world), "start": start, "count": size, "threads": 1, "how": how}
@@ -101,6 +95,10 @@ def render_parts(
             ready = done + sum(size for path, _, size in work if path.is_dir())
             tell(ready, count)
             sleep(_POLL_S)
+
+
+def _heard(tell: Callable[[int, int], None], start: int, count: int, done: int, of_part: int) -> None:
+    tell(start + done, count)
 
 
 @contextmanager
