@@ -76,7 +76,7 @@ def train(
     """
     accelerator = open_accelerator(cpu=cpu)
     if accelerator.is_main_process:
-        _claim(folder, recipe)
+        claim(folder, recipe)
     accelerator.wait_for_everyone()
     with RunLog(folder, say, main=accelerator.is_main_process) as log:
         _Run(folder, recipe, accelerator, log, interrupted).train()
@@ -84,15 +84,15 @@ def train(
     accelerator.end_training()
 
 
-def _claim(folder: Path, recipe: Recipe) -> None:
+def claim(folder: Path, recipe: Recipe) -> None:
     """Writes the recipe into a new run's folder; of an old one makes sure that it is the same."""
     path = folder / "recipe.json"
     if path.is_file():
         begun = read_recipe_of(folder)
-        if _fixed(begun) != _fixed(recipe):
+        if fixed(begun) != fixed(recipe):
             if begun.smoke != recipe.smoke:
                 raise ConfigError(f"{folder}: a smoke run and a real one need a folder each; name a new folder")
-            names = [name for name, value in _fixed(recipe).items() if _fixed(begun)[name] != value]
+            names = [name for name, value in fixed(recipe).items() if fixed(begun)[name] != value]
             raise ConfigError(
                 f"{folder} was begun with another recipe (its {', '.join(names)} differ); name a new folder, or give "
                 "the recipe as it was"
@@ -105,7 +105,7 @@ def _claim(folder: Path, recipe: Recipe) -> None:
         place.write_text(json.dumps(about, indent=1) + "\n")
 
 
-def _fixed(recipe: Recipe) -> dict[str, Any]:
+def fixed(recipe: Recipe) -> dict[str, Any]:
     """What must stay the same while a run goes on."""
     values = to_json_object(recipe)
     stages = [{name: value for name, value in stage.items() if name not in STAGES_HOW} for stage in values["stages"]]

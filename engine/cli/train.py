@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from fantasyid_engine.cli.screen import complain, say
 from fantasyid_engine.cli.train_data import data
 from fantasyid_engine.cli.train_perception import perception
+from fantasyid_engine.cli.train_report import report
 
 
 class _RunsRecipes(TyperGroup):
@@ -32,6 +33,7 @@ train = typer.Typer(
     rich_markup_mode=None,
 )
 train.command("avatar-perception")(perception)
+train.command("report")(report)
 train.add_typer(data, name="data")
 
 
@@ -45,6 +47,10 @@ def run_command(
         bool, typer.Option("--smoke", help="Pass through every stage in a minute or two; nothing is learnt.")
     ] = False,
     cpu: Annotated[bool, typer.Option("--cpu", help="Do not use a GPU.")] = False,
+    stages_of: Annotated[
+        Path | None,
+        typer.Option("--stages-of", metavar="RUN", help="A new run begins with the stages of this one that it shares."),
+    ] = None,
 ) -> None:
     """Train a model as a recipe says.
 
@@ -54,6 +60,8 @@ def run_command(
 
     Example: fantasyid-engine train avatar-mini --smoke --out runs/try
 
+    Example: fantasyid-engine train avatar-mini-without-face-vertices --stages-of runs/mini --out runs/without
+
     On eight GPUs: torchrun --nproc-per-node 8 --no-python fantasyid-engine train paper-5b --out runs/5b
     """
     from fantasyid_engine.errors import Cancelled
@@ -61,6 +69,7 @@ def run_command(
     _check_installed()
     from fantasyid_engine.training.recipe_file import read_recipe
     from fantasyid_engine.training.run import train as train_recipe
+    from fantasyid_engine.training.share import share_stages
     from fantasyid_engine.training.smoke import smoke as cut_down
 
     wanted = read_recipe(recipe)
@@ -68,6 +77,8 @@ def run_command(
         try:
             if smoke:
                 wanted = cut_down(wanted, processes=int(os.environ.get("WORLD_SIZE", "1")))
+            if stages_of and not (out / "recipe.json").is_file():
+                say(f"begins with {', '.join(share_stages(wanted, out, stages_of))} of {stages_of}")
             train_recipe(wanted, out, say, cpu=cpu, interrupted=lambda: bool(signals))
         except Cancelled as stop:
             complain(f"{stop}; the same command goes on")

@@ -1,0 +1,71 @@
+"""A new run that begins with what another one has made: rows of Table 3 differ in the way of the face alone.
+
+Stages are taken over up to the first one that sees faces; clips and latents are linked, not copied, where disks can.
+"""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from fantasyid_engine.errors import ConfigError, OutputError
+from fantasyid_engine.training.recipe import DiffusionStage, Recipe
+from fantasyid_engine.training.run import claim, fixed, read_recipe_of, result_path
+
+
+def share_stages(recipe: Recipe, folder: Path, source: Path) -> list[str]:
+    """Begins a run with the finished stages of another.
+
+    Args:
+        recipe: of the new run.
+        folder: of the new run.
+        source: a run of a recipe with the same clips and the same model, but for conditioner and injections.
+
+    Returns:
+        Names of the stages that were taken over.
+
+    Raises:
+        ConfigError: the recipes have not the same clips or model, or nothing in common that is finished.
+        OutputError: the folder cannot be written.
+    """
+    theirs = read_recipe_of(source)
+    for what, ours, other in (
+        ("clips", (recipe.train, recipe.validation, recipe.views), (theirs.train, theirs.validation, theirs.views)),
+        ("model", _without_face(recipe), _without_face(theirs)),
+    ):
+        if ours != other:
+            raise ConfigError(f"{source} has other {what} than this recipe; its stages cannot be shared")
+    taken: list[str] = []
+    for number, (stage, other) in enumerate(zip(fixed(recipe)["stages"], fixed(theirs)["stages"], strict=False)):
+        sees_faces = isinstance(recipe.stages[number], DiffusionStage) and stage["faces"]
+        if stage != other or sees_faces or not result_path(source, theirs, number).is_file():
+            break
+        taken.append(stage["name"])
+    if not taken:
+        raise ConfigError(f"{source} has no finished stage that this recipe has too")
+    claim(folder, recipe)
+    try:
+        (folder / "stages").mkdir(exist_ok=True)
+        for number in range(len(taken)):
+            _link(result_path(source, theirs, number), result_path(folder, recipe, number))
+        if (source / "data").is_dir():
+            shutil.copytree(source / "data", folder / "data", copy_function=_link, dirs_exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
+    return taken
+
+
+def _without_face(recipe: Recipe) -> object:
+    network = recipe.model.network
+    model = recipe.model
+    parts = network.tower, network.shape, network.mesh, replace(network.dit, injection=None)
+    return *parts, model.vae, model.text, model.schedule, model.render, recipe.avatars
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError:  # another disk, or one that has no links
+        shutil.copyfile(source, target)
