@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fantasyid_engine.training.curves import draw_curves, read_log, stage_seconds
 from fantasyid_engine.training.export_run import export_run
+from fantasyid_engine.training.recipe import Stage
 from fantasyid_engine.training.run import read_recipe_of
 from fantasyid_engine.weights.shipped import MODELS
 
@@ -32,7 +33,8 @@ def release(run: Path) -> Path:
     for name in ("recipe.json", "log.jsonl"):
         shutil.copyfile(run / name, kept / name)
     log = read_log(run / "log.jsonl")
-    batches = {stage.name: [stage.batch_at(step) for step in range(stage.steps)] for stage in recipe.stages}
+    stages: tuple[Stage, ...] = recipe.stages
+    batches = {stage.name: [stage.batch_at(step) for step in range(stage.steps)] for stage in stages}
     seconds = {stage: round(value) for stage, value in stage_seconds(log, batches).items()}
     (kept / "curves.svg").write_text(draw_curves(log))
     (kept / "stages.json").write_text(json.dumps({"exported": said, "seconds": seconds}, indent=1) + "\n")

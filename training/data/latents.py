@@ -19,6 +19,7 @@ from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.text.encoder import TextEncoder
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.data.shards import ShardedSamples, write_shards
+from fantasyid_engine.vae.layout import channels_last
 from fantasyid_engine.weights.model import Model
 
 
@@ -91,6 +92,7 @@ def _encoded(
     try:
         for part in parts:
             part.to(accelerator.device)
+        channels_last(model.vae)
         encode = TextEncoder(model.text_encoder, model.tokenizer, model.network.config.dit.max_text_seq_length, 1024)
         for number, place in enumerate(places):
             sample = samples[place]
@@ -99,6 +101,7 @@ def _encoded(
                     f"{sample.key} has neither latents nor frames to make them of; prepare the clips again"
                 )
             x = 2 * sample.frames.transpose(0, 1)[None].to(model.vae.device, model.vae.dtype) / 255 - 1
+            x = x.contiguous(memory_format=torch.channels_last_3d)
             (posterior,) = model.vae.encode(x, return_dict=False)
             moments = posterior.parameters[0].transpose(0, 1)
             tokens = encode(sample.prompt).tokens[0].cpu().half() if text else None

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.recipe import VaeStage
 from fantasyid_engine.training.tasks.task import Batch, Task
+from fantasyid_engine.vae.layout import channels_last
 from fantasyid_engine.weights.model import Model
 
 
@@ -86,13 +87,6 @@ def _signed(frames_BF3HW: Tensor) -> Tensor:
     """Frames uint8 -> [B, 3, F, H, W] float32 from -1 to 1, channels last in memory."""
     x = 2 * frames_BF3HW.transpose(1, 2).float() / 255 - 1
     return x.contiguous(memory_format=torch.channels_last_3d)
-
-
-def channels_last(vae: nn.Module) -> None:
-    """Lays the weights of 3-D convolutions out with channels last: on a CPU a third faster."""
-    for parameter in vae.parameters():
-        if parameter.ndim == 5:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def _known(value: Tensor | None) -> Tensor:
