@@ -24,6 +24,7 @@ from fantasyid_engine.weights.home import model_home
 from fantasyid_engine.weights.manifest import verify_files
 from fantasyid_engine.weights.parts import part_files, read_schedule, read_tokenizer
 from fantasyid_engine.weights.shards import read_entries
+from fantasyid_engine.weights.shipped import MODELS
 
 State = Literal["ok", "optional", "missing"]
 
@@ -134,8 +135,9 @@ def _gpu(device: torch.device) -> str:
 
 def _preset(name: str) -> Check:
     if name in MINIATURES:
-        trained = MINIATURES[name].render.trained
-        return Check(f"model {name}", "ok", "in the package" if trained else "made from a seed: renders noise")
+        found = _model(MODELS / name)
+        fix = "" if found.state == "ok" else "pip install --force-reinstall fantasyid-engine"
+        return Check(f"model {name}", found.state, "in the package" if found.state == "ok" else found.fix, fix)
     folder = model_home() / name
     if folder.is_dir():
         return Check(f"model {name}", "ok", str(folder))

@@ -7,7 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fantasyid_engine.config.presets import MINIATURES, PRESETS
@@ -36,7 +38,7 @@ from fantasyid_engine.vae.encode import encode_photo
 from fantasyid_engine.vae.memory import leaner_tile
 from fantasyid_engine.weights.home import model_home
 from fantasyid_engine.weights.model import Model, load_model
-from fantasyid_engine.weights.untrained import untrained_model
+from fantasyid_engine.weights.shipped import MODELS
 
 
 class Engine:
@@ -74,8 +76,7 @@ class Engine:
         """A model that has a name.
 
         Args:
-            name: `avatar-mini` (in this version made from a seed, not trained), or `fantasyid-5b`, which is looked for
-                in `$FANTASYID_MODELS`.
+            name: `avatar-mini`, which is in the package, or `fantasyid-5b`, which is looked for in `$FANTASYID_MODELS`.
             **settings: fields of `EngineConfig`.
 
         Raises:
@@ -86,8 +87,7 @@ class Engine:
         if name not in PRESETS:
             raise ConfigError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
         if name in MINIATURES:
-            config, device, dtype = _resolve(settings)
-            return cls(untrained_model(name, MINIATURES[name]).to(device, dtype), config)
+            return cls._load(MODELS / name, settings, name)
         folder = model_home() / name
         if not folder.is_dir():
             raise WeightsError(
@@ -108,9 +108,14 @@ class Engine:
             DeviceError: the device is not there, or has not the precision asked for.
             ResourceError: there is no memory for the weights.
         """
+        return cls._load(Path(folder), settings)
+
+    @classmethod
+    def _load(cls, folder: Path, settings: dict[str, Any], name: str | None = None) -> "Engine":
         config, device, dtype = _resolve(settings)
         with out_of_memory_as_error(f"loading {folder}"):
-            return cls(load_model(Path(folder), device=device, dtype=dtype, verify=config.verify), config)
+            model = load_model(folder, device=device, dtype=dtype, verify=config.verify)
+            return cls(model if name is None else replace(model, name=name), config)
 
     def __enter__(self) -> "Engine":
         return self
@@ -146,7 +151,7 @@ class Engine:
         Args:
             request: what to render.
             on_progress: called on this thread as the render goes on; what it raises stops the render (`Cancelled` is
-                there for that). In the denoise stage it can take a state to resume from.
+                there for that). In the denoise stage it can take a state to resume from, and a preview.
             plan: the plan of an earlier render, to get its frames again; None resolves one.
             resume: where a render of the same request stopped; brings its plan and seed.
 
@@ -225,8 +230,9 @@ class Engine:
             history = None if job.resume.history is None else job.resume.history.to(device)
             noise.restore(job.resume.noise)
 
-        def on_step(step: Step, x: Tensor, history: Tensor | None) -> None:
-            watch.step(step.index + 1, partial(job.state, step.index + 1, x, history, noise.state()))
+        def on_step(step: Step, x: Tensor, x0: Tensor) -> None:
+            done = step.index + 1
+            watch.step(done, partial(job.state, done, x, x0, noise.state()), partial(self._preview, job, x0))
 
         with watch.stage("denoise", job.num_steps), out_of_memory_as_error("denoising"):
             predict = dit_predictor(dit, face.id_kv, text_BLC, image_BFCHW, job.size, job.guidance_scale)
@@ -235,6 +241,11 @@ class Engine:
             advice = "fetch its weights again" if job.plan.precision == "float32" else "try --precision float32"
             raise ConfigError(f"the model makes values that are no numbers in {job.plan.precision}; {advice}")
         return x_BFCHW
+
+    def _preview(self, job: Job, x0_BFCHW: Tensor) -> NDArray[np.uint8]:
+        """RGB [H, W, 3] of the middle latent frame, decoded alone; what is no number becomes 0."""
+        middle_BFCHW = x0_BFCHW[:, job.size[0] // 2, None].nan_to_num(0, 0, 0)
+        return decode(self.model.vae, middle_BFCHW, job.plan.vae_tile)[0].astype(np.uint8, copy=False)
 
     def _decode(self, job: Job, latents_BFCHW: Tensor, watch: Watch) -> tuple[Frames, Job]:
         """The frames, and the job with the tiles that they were decoded in."""

@@ -1,16 +1,19 @@
 """A request made ready for one model: every setting resolved, inputs read, the plan fixed."""
 
+import difflib
 import hashlib
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fantasyid_engine.config.schema import NetworkConfig
 from fantasyid_engine.config.serialise import to_json_object
-from fantasyid_engine.errors import ConfigError, InputError
+from fantasyid_engine.errors import ConfigError, InputError, some_of
 from fantasyid_engine.face.conditioning import FaceInput
 from fantasyid_engine.face.photo import photo_bytes
 from fantasyid_engine.face.source import name_of
@@ -96,15 +99,18 @@ def prepare(
         resume: pins plan and seed.
 
     Raises:
-        InputError: a file that cannot be read, or a frame count that the model cannot make.
+        InputError: a file that cannot be read, a frame count that the model cannot make, or a change of shape that it
+            cannot (`shape_unsupported`) or does not know (`shape_unknown`).
         ConfigError: a plan or a state of another engine or request.
     """
+    shape_change = _shape_change(model.network.config, request.shape)
     face = FaceInput(
         photo=photo_bytes(request.image),
         name=name_of(request.image, "photo"),
         vertices=None if request.vertices is None else vertices_bytes(request.vertices),
         vertices_name=name_of(request.vertices or b"", "vertex"),
         index=request.face_index,
+        shape_change=shape_change,
     )
     if model.render.face == "picture" and request.face_index not in (None, 1):
         raise InputError("face_index", "this model takes the picture as its crop: there is no second face to choose")
@@ -125,6 +131,22 @@ def prepare(
     if resume is not None:
         _check_resume(resume, job, model)
     return job
+
+
+def _shape_change(config: NetworkConfig, shape: Mapping[str, float] | None) -> tuple[float, ...] | None:
+    """A request's change of shape in the order of the network's coefficients; None for none."""
+    if shape is None:
+        return None
+    if config.shape is None or not config.takes_vertices:
+        raise InputError("shape_unsupported", "this model does not read the shape of a face; leave shape out")
+    names = config.shape.names
+    unknown = [name for name in shape if name not in names]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        what = f"this model knows no shape {some_of(unknown[:1])!r}"
+        raise InputError("shape_unknown", f"{what}; {hint}it knows {some_of(names, most=50)}")
+    return tuple(shape.get(name, 0.0) for name in names)
 
 
 def _resolve(model: Model, request: VideoRequest, resume: RenderState | None) -> VideoRequest:
@@ -183,5 +205,7 @@ def _check_resume(resume: RenderState, job: Job, model: Model) -> None:
 def _digest(model: Model, request: VideoRequest, face: FaceInput) -> str:
     """SHA-256 of what is rendered: settings, prompts, bytes of the inputs, weights."""
     settings: dict[str, Any] = to_json_object(replace(request, image="-", vertices=None))
+    if request.shape is None:
+        del settings["shape"]  # so that states older than this setting go on
     settings |= {"image": face.photo_sha256, "vertices": face.vertices_sha256, "weights": dict(model.digests)}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fantasyid_engine.sampling.state import RenderState
 
 Stage = Literal["face", "text", "image", "denoise", "decode"]
@@ -22,6 +25,8 @@ class Progress:
         elapsed_s: seconds since the stage began.
         note: something that the user should know now, such as a prompt that was cut.
         state: in `denoise`, gives the state from which the render can go on (copied when called).
+        preview: in `denoise`, gives the middle of the video as it looks so far, RGB [H, W, 3] (decoded when called; to
+            be called in the callback).
     """
 
     stage: Stage
@@ -30,6 +35,7 @@ class Progress:
     elapsed_s: float
     note: str | None = None
     state: Callable[[], RenderState] | None = None
+    preview: Callable[[], NDArray[np.uint8]] | None = None
 
     @property
     def eta_s(self) -> float | None:
@@ -61,11 +67,16 @@ class Watch:
         if self._done < steps:
             self.step(steps)
 
-    def step(self, done: int, state: Callable[[], RenderState] | None = None) -> None:
+    def step(
+        self,
+        done: int,
+        state: Callable[[], RenderState] | None = None,
+        preview: Callable[[], NDArray[np.uint8]] | None = None,
+    ) -> None:
         """Reports that `done` steps of the stage are done."""
         self._done = done
         elapsed_s = time.perf_counter() - self._began
-        self._on_progress(Progress(self._stage, done, self._steps, elapsed_s, state=state))
+        self._on_progress(Progress(self._stage, done, self._steps, elapsed_s, state=state, preview=preview))
 
     def note(self, text: str) -> None:
         """Tells something that the user should know, now and with the result."""

@@ -1,6 +1,7 @@
 """What comes in: one photo, one prompt, and how to render them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,8 @@ from fantasyid_engine.errors import InputError
 MOST_STEPS = 1000
 LARGEST_SEED = 2**32 - 1
 """The noise source tells no more seeds apart (a Mersenne twister is seeded with 32 bits)."""
+MOST_SHAPE = 5.0
+"""Standard deviations that a shape may be changed by, either way; further out there are no heads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +29,13 @@ class VideoRequest:
         num_frames: None takes all that the model was made for.
         face_index: which face of the photo, counted from 1 as `faces` numbers them; None takes the largest.
         bit_depth: bits a colour of the frames, 8 or 16.
+        shape: standard deviations to change the face's shape by, by the model's names for its directions, such as
+            `{"jaw": -1.0}`; they are added to what is read off the photo. Empty is None: the face as it is.
 
     Raises:
         InputError: a value that no model can render, by its code: `image_missing`, `prompt_empty`, `prompt_invalid`,
-            `seed_invalid`, `steps_invalid`, `guidance_invalid`, `frames_unsupported`, `face_index`, `bit_depth`.
+            `seed_invalid`, `steps_invalid`, `guidance_invalid`, `frames_unsupported`, `face_index`, `bit_depth`,
+            `shape_invalid`.
     """
 
     image: str | Path | bytes
@@ -42,6 +48,7 @@ class VideoRequest:
     num_frames: int | None = None
     face_index: int | None = None
     bit_depth: Literal[8, 16] = 8
+    shape: Mapping[str, float] | None = field(default=None, hash=False)  # a dict has no hash
 
     def __post_init__(self) -> None:
         if not self.image or self.image == Path():
@@ -60,6 +67,7 @@ class VideoRequest:
             raise InputError("guidance_invalid", f"guidance_scale is {scale!r}; it must be a number from 1 to 100")
         if type(self.bit_depth) is not int or self.bit_depth not in (8, 16):
             raise InputError("bit_depth", f"bit_depth is {self.bit_depth!r}; it must be 8 or 16")
+        object.__setattr__(self, "shape", _checked_shape(self.shape))
 
     def _integer(self, name: str, code: str, least: int, most: int) -> None:
         value = getattr(self, name)
@@ -68,6 +76,18 @@ class VideoRequest:
 
 
 VideoRequest.__pydantic_config__ = {"extra": "forbid"}  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _checked_shape(shape: object) -> dict[str, float] | None:
+    if shape is None:
+        return None
+    if not isinstance(shape, Mapping) or not all(isinstance(name, str) for name in shape):
+        raise InputError("shape_invalid", f"shape is {shape!r}; it must name directions and numbers, as {{'jaw': 1.5}}")
+    for name, value in shape.items():
+        if type(value) not in (int, float) or not -MOST_SHAPE <= value <= MOST_SHAPE:
+            allowed = f"a number from {-MOST_SHAPE:g} to {MOST_SHAPE:g}"
+            raise InputError("shape_invalid", f"shape {name!r} is {value!r}; it must be {allowed}")
+    return {name: float(value) for name, value in shape.items()} or None
 
 
 def bare(prompt: str) -> str:

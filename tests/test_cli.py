@@ -49,8 +49,8 @@ def test_options_are_frozen() -> None:
         "faces": ["--avatars", "--out", "--overwrite", "photo"],
         "generate": [
             *("--bit-depth", "--device", "--face", "--frames", "--from", "--guidance", "--image", "--model"),
-            *("--negative-prompt", "--out", "--overwrite", "--precision", "--prompt", "--seed", "--steps"),
-            *("--vae-tile", "--vertices"),
+            *("--negative-prompt", "--out", "--overwrite", "--precision", "--preview", "--prompt", "--seed", "--shape"),
+            *("--steps", "--vae-tile", "--vertices"),
         ],
         "train": [],
         "train avatar-perception": ["--only", "--out", "--seed", "--smoke"],

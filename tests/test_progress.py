@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fantasyid_engine import progress as module
 from fantasyid_engine.errors import Cancelled
@@ -97,6 +99,18 @@ def test_the_state_comes_with_its_step_only(seen: Seen) -> None:
         watch.step(1, state)
         watch.step(2)
     assert [report.state for report in seen.reports] == [None, state, None, None]
+
+
+def test_the_preview_comes_with_its_step_only(seen: Seen) -> None:
+    def preview() -> NDArray[np.uint8]:
+        raise AssertionError("taken by nobody")
+
+    watch = Watch(seen)
+    with watch.stage("denoise", 3):
+        watch.step(1, None, preview)
+        watch.note("a note")
+        watch.step(2)
+    assert [report.preview for report in seen.reports] == [None, preview, None, None, None]
 
 
 def test_elapsed_and_durations(seen: Seen, tick: Callable[[float], None]) -> None:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,9 @@ REFUSED = [
     ("bit_depth", {"bit_depth": None}),
     ("bit_depth", {"bit_depth": "8"}),
     ("bit_depth", {"bit_depth": 8.0}),
+    *(("shape_invalid", {"shape": {"jaw": 0.5, "chin": value}}) for value in (5.01, -6, math.nan, math.inf)),
+    *(("shape_invalid", {"shape": {"chin": value}}) for value in (True, "1", None, np.float64(1))),
+    *(("shape_invalid", {"shape": value}) for value in ("jaw=1", ["jaw"], 1.0, {3: 1.0}, {None: 1.0})),
 ]
 
 
@@ -63,6 +67,8 @@ def test_refused(code: str, values: dict[str, Any]) -> None:
     (name, value) = next(iter(values.items()))
     if code in ("seed_invalid", "steps_invalid", "frames_unsupported", "guidance_invalid", "bit_depth", "face_index"):
         assert message.startswith(f"{name} is {value!r}; it must be ")
+    elif isinstance(value, dict) and "chin" in value:
+        assert message == f"shape 'chin' is {value['chin']!r}; it must be a number from -5 to 5"
 
 
 def test_the_message_names_which_prompt() -> None:
@@ -88,6 +94,8 @@ def test_the_message_names_which_prompt() -> None:
         {"num_frames": 1},
         {"face_index": 1},
         {"bit_depth": 16},
+        {"shape": {"jaw": 5, "chin": -5.0, "ears": 0}},
+        {"shape": MappingProxyType({"jaw": 1.5})},
     ],
     ids=str,
 )
@@ -98,8 +106,8 @@ def test_taken(values: dict[str, Any]) -> None:
 
 def test_what_is_left_open() -> None:
     """The model decides; without a seed one is drawn."""
-    names = ("vertices", "seed", "num_inference_steps", "guidance_scale", "num_frames", "face_index")
-    assert [getattr(REQUEST, name) for name in names] == [None] * 6
+    names = ("vertices", "seed", "num_inference_steps", "guidance_scale", "num_frames", "face_index", "shape")
+    assert [getattr(REQUEST, name) for name in names] == [None] * 7
     assert (REQUEST.negative_prompt, REQUEST.bit_depth) == ("", 8)
 
 
@@ -108,6 +116,21 @@ def test_it_cannot_be_changed() -> None:
         REQUEST.seed = 3  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(TypeError, match="positional"):
         VideoRequest("face.png", "smiles")  # pyright: ignore[reportCallIssue]
+
+
+def test_a_shape_is_kept_as_it_was_given() -> None:
+    """As floats, in a copy; an empty one is none."""
+    given = {"jaw": 1, "chin": -0.5}
+    made = replace(REQUEST, shape=given)
+    given["jaw"] = 9
+    assert made.shape == {"jaw": 1.0, "chin": -0.5} and all(type(value) is float for value in made.shape.values())
+    assert replace(REQUEST, shape={}) == REQUEST
+
+
+def test_it_can_be_a_key() -> None:
+    one, same, other = (replace(REQUEST, shape={"jaw": value}) for value in (1, 1.0, 2.0))
+    assert {one: "found"}[same] == "found" and {one, same, other, REQUEST} == {one, other, REQUEST}
+    assert len({one, same, other, REQUEST}) == 3
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,17 @@ def generate(
     bit_depth: Annotated[
         int | None, typer.Option("--bit-depth", help="Bits a colour, 8 or 16 (for .mov and PNG).")
     ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shape",
+            metavar="NAME=NUMBER",
+            help="Change the face's shape, in standard deviations: --shape jaw=-1 --shape chin=+0.5.",
+        ),
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show the picture as it becomes clear, on a terminal with colours.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the video if it is there.")] = False,
 ) -> None:
     """Make a video of a person from one photo and one prompt.
@@ -65,9 +76,12 @@ def generate(
     Example: fantasyid-engine generate --image face.png --prompt "turns the head and smiles" --seed 7 --out out.mp4
 
     Example: fantasyid-engine generate --from out.json --out again.mp4
+
+    Example: fantasyid-engine generate --from out.json --shape face_width=+1.5 --shape jaw=-1 --out wider.mp4
     """
     if sidecar is None and (image is None or prompt is None):
         raise typer.BadParameter(f"needs --{'prompt' if image else 'image'}, or --from with a sidecar")
+    change_of_shape = _shape(shape or [])
     from fantasyid_engine.cli.screen import Screen
     from fantasyid_engine.engine import Engine
     from fantasyid_engine.result import check_save
@@ -83,6 +97,7 @@ def generate(
         num_frames=frames,
         face_index=face,
         bit_depth=bit_depth,
+        shape=change_of_shape,
     )
     request, recorded = _request(sidecar, image, vertices, changes)
     plan = recorded.plan if recorded and not settings else None
@@ -95,12 +110,29 @@ def generate(
     with Engine.open(model, **settings) as engine:
         if same:
             same.check_weights(engine.model.digests)
-        with Screen() as screen:
+        with Screen(preview=preview) as screen:
             result = engine.generate(request, on_progress=screen.show, plan=plan)
     result.save(out, overwrite=overwrite)
     count, height, width, _ = result.frames.shape
     say(f"wrote {out}: {count} frames of {width} x {height} at {result.fps} fps, seed {result.seed}")
     say(f"frames sha256 {result.frames_sha256}")
+
+
+def _shape(words: list[str]) -> dict[str, float] | None:
+    """`jaw=-1` ... by name; None for none."""
+    shape: dict[str, float] = {}
+    for word in words:
+        name, _, number = word.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = None
+        if not name or value is None:
+            raise typer.BadParameter(f"--shape {word!r} is not NAME=NUMBER, as in jaw=-1.5")
+        if name in shape:
+            raise typer.BadParameter(f"--shape names {name!r} twice; name it once")
+        shape[name] = value
+    return shape or None
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
     photo -> crop -> bicubic to the tower's size, CLIP's mean and deviation -> tower -> conditioner(features, vertices)
 
 Vertices are the request's; or read off the photo, by a network that can; or the mesh's template, by a model that may.
+A change of shape moves the first two.
 
 I injections, K identity tokens, d channels a head.
 Source: github.com/Fantasy-AMAP/fantasy-id @ c429092, infer.py.
@@ -37,13 +38,17 @@ CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True, slots=True)
 class FaceInput:
-    """What a request brings for its face: bytes of the photo and of the vertex file, and what messages call them."""
+    """What a request brings for its face: bytes of the photo and of the vertex file, and what messages call them.
+
+    `shape_change` is added to the shape's coefficients: standard deviations, in the network's order; None changes none.
+    """
 
     photo: bytes
     name: str
     vertices: bytes | None
     vertices_name: str
     index: int | None
+    shape_change: tuple[float, ...] | None = None
 
     @property
     def photo_sha256(self) -> str:
@@ -92,7 +97,8 @@ def condition(
     weight = network.tower.cls_token
     picture = tower_input(crop, network.config.tower.image_size).to(weight)
     vertices_1V3 = None if vertices_V3 is None else vertices_V3[None].to(weight.device)
-    return FaceCondition(network.id_kv(picture, vertices_1V3), crop, box)
+    change_1n = None if face.shape_change is None else torch.tensor([face.shape_change], device=weight.device)
+    return FaceCondition(network.id_kv(picture, vertices_1V3, change_1n), crop, box)
 
 
 def _vertices(config: NetworkConfig, hierarchy: MeshHierarchy, face: FaceInput, template: bool) -> Tensor | None:

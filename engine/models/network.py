@@ -45,17 +45,25 @@ class Network(nn.Module):
         # Last, so that a seed draws the same weights for the others with it and without.
         self.shape = None if config.shape is None else ShapeRegressor(config.shape, config.tower.width, hierarchy)
 
-    def id_kv(self, image_B3HW: Tensor, vertices_BV3: Tensor | None = None) -> Tensor:
+    def id_kv(
+        self, image_B3HW: Tensor, vertices_BV3: Tensor | None = None, shape_change_Bn: Tensor | None = None
+    ) -> Tensor:
         """Normalised face picture and vertices -> id_kv [I, 2, B, heads, K, d]; see `Tower` and `Conditioner`.
 
-        Without vertices they are read off the picture, where the network has a shape regressor.
+        Without vertices they are read off the picture, where the network has a shape regressor. `shape_change_Bn`
+        [B or 1, n] is added to the coefficients, or moves vertices that are given as it would move those.
 
         Raises:
-            ValueError: see `Tower` and `Conditioner`; no vertices for a network that takes them and cannot read them.
+            ValueError: see `Tower` and `Conditioner`; no vertices for a network that takes them and cannot read them;
+                a change of shape for a network without vertices or regressor.
         """
         features_BMC = self.tower(image_B3HW)
         if vertices_BV3 is None and self.shape is not None:
             vertices_BV3 = self.shape.vertices(self.shape(features_BMC))
+        if shape_change_Bn is not None:
+            if vertices_BV3 is None or self.shape is None or not self.config.takes_vertices:
+                raise ValueError("a change of shape; this network has no shape regressor, or takes no vertices")
+            vertices_BV3 = vertices_BV3 + self.shape.displacement(shape_change_Bn)
         return self.conditioner(features_BMC, vertices_BV3)
 
     def to_dtype(self, dtype: torch.dtype) -> "Network":

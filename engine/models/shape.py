@@ -46,5 +46,9 @@ class ShapeRegressor(nn.Module):
 
     def vertices(self, coefficients_Bn: Tensor) -> Tensor:
         """Coefficients [B, n], any float type -> vertices [B, V, 3] in metres, float32, also under autocast."""
-        with float32_island(coefficients_Bn.device):
-            return self.mean + torch.tensordot(coefficients_Bn.float(), self.basis, dims=1)
+        return self.mean + self.displacement(coefficients_Bn)
+
+    def displacement(self, change_Bn: Tensor) -> Tensor:
+        """How far a change of the coefficients moves the vertices; sizes and types as in `vertices`."""
+        with float32_island(change_Bn.device):
+            return torch.tensordot(change_Bn.float(), self.basis, dims=1)

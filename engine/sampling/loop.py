@@ -8,8 +8,8 @@ from torch import Tensor
 from fantasyid_engine.sampling.guidance import Predict
 from fantasyid_engine.sampling.solvers import Solver, Step
 
-OnStep = Callable[[Step, Tensor, Tensor | None], None]
-"""Called after each step with the step, the latents and the solver's history; raising in it cancels."""
+OnStep = Callable[[Step, Tensor, Tensor], None]
+"""Called after each step with the step, the latents and the solver's history, x0; raising in it cancels."""
 
 
 @torch.inference_mode()

@@ -52,9 +52,7 @@ class Solver(Protocol):
         """The steps in order."""
         ...
 
-    def advance(
-        self, x: Tensor, prediction: Tensor, step: Step, history: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def advance(self, x: Tensor, prediction: Tensor, step: Step, history: Tensor | None) -> tuple[Tensor, Tensor]:
         """One step.
 
         Args:
@@ -64,7 +62,8 @@ class Solver(Protocol):
             history: what the step before returned; None at the first.
 
         Returns:
-            Latents after the step in `x`'s dtype, and the history for the next step.
+            Latents after the step in `x`'s dtype, and the history for the next step: x0, the clean latents as this step
+            sees them, float32 at least.
         """
         ...
 
@@ -118,10 +117,8 @@ class DPMSolver(_Trajectory):
 
     noise: Noise
 
-    def advance(
-        self, x: Tensor, prediction: Tensor, step: Step, history: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """See `Solver.advance`; the history is x0."""
+    def advance(self, x: Tensor, prediction: Tensor, step: Step, history: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `Solver.advance`."""
         x0 = self.clean(x, prediction, step.alpha)
         h = half_log_snr(step.alpha_next) - half_log_snr(step.alpha)
         keep = math.sqrt((1 - step.alpha_next) / (1 - step.alpha)) * math.exp(-h)
@@ -140,14 +137,12 @@ class DPMSolver(_Trajectory):
 class DDIMSolver(_Trajectory):
     """DDIM without noise: deterministic, first order."""
 
-    def advance(
-        self, x: Tensor, prediction: Tensor, step: Step, history: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """See `Solver.advance`; there is no history."""
+    def advance(self, x: Tensor, prediction: Tensor, step: Step, history: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `Solver.advance`; no step looks at the history."""
         x0 = self.clean(x, prediction, step.alpha)
         keep = math.sqrt((1 - step.alpha_next) / (1 - step.alpha))
         toward = math.sqrt(step.alpha_next) - math.sqrt(step.alpha) * keep
-        return (keep * x + toward * x0).to(x.dtype), None
+        return (keep * x + toward * x0).to(x.dtype), x0
 
 
 def make_solver(name: str, config: ScheduleConfig, num_inference_steps: int, noise: Noise) -> Solver:

@@ -1,4 +1,4 @@
-"""Weights of small networks that lie in the package, beside the code that uses them."""
+"""Weights that lie in the package: of small networks beside the code that uses them, and whole miniature models."""
 
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -12,6 +12,8 @@ from torch import nn
 from fantasyid_engine.errors import WeightsError
 
 PACKAGE = "fantasyid_engine"
+MODELS = Path(__file__).with_name("models")
+"""Model folders of our own layout, by the presets' names."""
 Net = TypeVar("Net", bound=nn.Module)
 
 

@@ -102,6 +102,22 @@ def test_a_render_says_that_vertices_are_not_used(row: str, notes: list[str], tm
     assert (with_vertices.frames_sha256 == without.frames_sha256) == (row == "face_vertices")
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["given", "photo"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_change_of_shape_enters(given: bool, dtype: torch.dtype) -> None:
+    network = reads_shape().to_dtype(dtype)
+    vertices = ply(GIVEN) if given else None
+    plain_face = FaceInput(encoded(avatar(80), "PNG"), "me.png", vertices, "me.ply", None)
+    face = replace(plain_face, shape_change=(1.5, 0.0, -2.0))
+    options = {"mode": "picture", "crop_size": 32, "template": True}
+    made = condition(network, hierarchy(), face, **options).id_kv
+    with torch.inference_mode():
+        read = torch.from_numpy(GIVEN)[None] if given else None
+        wanted = network.id_kv(tower_input(crop(), 32).to(dtype), read, torch.tensor([[1.5, 0.0, -2.0]]))
+    assert torch.equal(made, wanted)
+    assert not torch.allclose(made, condition(network, hierarchy(), plain_face, **options).id_kv)
+
+
 @pytest.mark.parametrize("make", [plain, reads_shape], ids=["template", "photo"])
 def test_half_precision(make: Callable[[], Network]) -> None:
     network = make().to_dtype(torch.bfloat16)

@@ -1,17 +1,18 @@
 """The shape regressor: numbers off the tower, vertices of numbers, and a network that needs no vertices with it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from fantasyid_engine.config.schema import ShapeConfig
+from fantasyid_engine.config.schema import NetworkConfig, ShapeConfig
 from fantasyid_engine.models.network import Network, weight_dtype
 from fantasyid_engine.models.shape import ShapeRegressor
 from tests.goldens import relative_l2
 from tests.models.test_paper_reference import gelu, layer_norm
-from tests.small import PAPER, READS_SHAPE, hierarchy, randomise, reads_shape, sphere
+from tests.small import ABLATIONS, PAPER, READS_SHAPE, hierarchy, randomise, reads_shape, sphere
 
 KEYS = {"mean", "basis"} | {f"{m}.{k}" for m in ("norm", "hidden", "out") for k in ("weight", "bias")}
 
@@ -119,6 +120,66 @@ def test_a_network_reads_vertices_off_the_picture() -> None:
     assert torch.equal(net.id_kv(picture(2), given), net.conditioner(runs[0], given))
     assert not torch.allclose(net.id_kv(picture(2), given), made)
     assert not torch.allclose(net.id_kv(picture(2), net.shape.mean[None]), made)
+
+
+CHANGE = torch.tensor([[1.5, -2.0, 0.5]])
+
+
+def entered(net: Network, *arguments: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Tower features and vertices that the conditioner gets."""
+    seen = []
+    hook = net.conditioner.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    net.id_kv(*arguments)
+    hook.remove()
+    return seen[0]
+
+
+@torch.inference_mode()
+def test_a_change_of_shape_is_added_to_the_coefficients() -> None:
+    """One change for all pictures of a batch, or one each."""
+    net = reads_shape()
+    assert net.shape is not None
+    for change in (CHANGE, torch.cat([CHANGE, -CHANGE])):
+        features, vertices = entered(net, picture(2), None, change)
+        torch.testing.assert_close(vertices, net.shape.vertices(net.shape(features) + change), rtol=0, atol=5e-8)
+        made = net.id_kv(picture(2), None, change)
+        assert torch.equal(made, net.conditioner(features, vertices))
+        assert not torch.allclose(made, net.id_kv(picture(2)))
+
+
+@torch.inference_mode()
+def test_a_change_of_shape_moves_given_vertices() -> None:
+    net, given = reads_shape(), 0.1 * sphere(162)[0].float()[None]
+    assert net.shape is not None
+    _, vertices = entered(net, picture(), given, CHANGE)
+    expected = given.double()[0]
+    for number, direction in zip(CHANGE[0].double(), net.shape.basis.double(), strict=True):
+        expected = expected + number * direction
+    torch.testing.assert_close(vertices[0].double(), expected, rtol=0, atol=2e-8)
+
+
+@torch.inference_mode()
+def test_a_change_of_shape_is_float32_in_half_precision() -> None:
+    """The coefficients are bfloat16; what is added to them moves vertices as it does in float32."""
+    net = reads_shape().to_dtype(torch.bfloat16)
+    assert net.shape is not None
+    change = torch.tensor([[1.003, 0.0, -2.007]])
+    _, vertices = entered(net, picture().bfloat16(), None, change)
+    _, before = entered(net, picture().bfloat16())
+    assert vertices.dtype == torch.float32
+    torch.testing.assert_close(vertices - before, regressor().displacement(change), rtol=0, atol=5e-8)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [PAPER, ABLATIONS["face_vertices"], replace(ABLATIONS["face_vertices"], shape=READS_SHAPE.shape)],
+    ids=["no regressor", "no vertices", "regressor without vertices"],
+)
+@pytest.mark.parametrize("given", [True, False])
+def test_a_network_whose_shape_cannot_be_changed(config: NetworkConfig, given: bool) -> None:
+    vertices = 0.1 * hierarchy().template[None] if given else None
+    with pytest.raises(ValueError, match=r"^a change of shape; this network"):
+        Network(config, hierarchy()).id_kv(picture(), vertices, CHANGE)
 
 
 def test_gradient_reaches_the_regressor_through_the_vertices() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -42,6 +43,7 @@ def request_(tmp_path: Path) -> VideoRequest:
         num_frames=9,
         face_index=2,
         bit_depth=16,
+        shape={"jaw": -1.0, "chin": 0.5},
     )
 
 
@@ -96,6 +98,18 @@ def test_a_request_without_vertices(record: dict[str, Any], write: Callable[[Any
     assert read_sidecar(write(record)).request.vertices is None
 
 
+def test_a_record_from_before_there_were_shapes(record: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    del record["request"]["shape"]
+    assert read_sidecar(write(record)).request.shape is None
+
+
+def test_a_shape_is_a_json_object(record: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    assert json.loads(record_text(record))["request"]["shape"] == {"jaw": -1.0, "chin": 0.5}
+    for values, expected in (({"jaw": 2}, {"jaw": 2.0}), ({}, None), (None, None)):
+        record["request"]["shape"] = values
+        assert read_sidecar(write(record)).request.shape == expected
+
+
 @pytest.mark.parametrize(
     ("video", "expected"), [("out.mp4", "out.json"), ("a.b.mov", "a.b.json"), ("pictures", "pictures.json")]
 )
@@ -147,6 +161,11 @@ def test_places_that_can_be_written(record: dict[str, Any], write: Callable[[Any
         ("request.bit_depth", 12),
         ("request.image", 5),
         ("request.guidance_scale", "high"),
+        ("request.shape", 5),
+        ("request.shape", "jaw=1"),
+        ("request.shape", [["jaw", 1.0]]),
+        ("request.shape", {"jaw": "1"}),
+        ("request.shape", {"jaw": None}),
         ("request.more", 1),
         ("plan", None),
         ("plan", "eager"),
@@ -179,7 +198,13 @@ def test_parts_that_are_missing(record: dict[str, Any], write: Callable[[Any], P
 
 @pytest.mark.parametrize(
     ("name", "value", "code"),
-    [("prompt", " ", "prompt_empty"), ("seed", -1, "seed_invalid"), ("num_frames", 0, "frames_unsupported")],
+    [
+        ("prompt", " ", "prompt_empty"),
+        ("seed", -1, "seed_invalid"),
+        ("num_frames", 0, "frames_unsupported"),
+        ("shape", {"jaw": 9.0}, "shape_invalid"),
+        ("shape", {"jaw": math.nan}, "shape_invalid"),
+    ],
 )
 def test_values_that_no_request_has(
     record: dict[str, Any], write: Callable[[Any], Path], name: str, value: Any, code: str
