@@ -243,9 +243,9 @@ class Engine:
         return x_BFCHW
 
     def _preview(self, job: Job, x0_BFCHW: Tensor) -> NDArray[np.uint8]:
-        """RGB [H, W, 3] of the middle latent frame, decoded alone; what is no number becomes 0."""
-        middle_BFCHW = x0_BFCHW[:, job.size[0] // 2, None].nan_to_num(0, 0, 0)
-        return decode(self.model.vae, middle_BFCHW, job.plan.vae_tile)[0].astype(np.uint8, copy=False)
+        """The first frame, RGB [H, W, 3]: its latent is the only one that is a picture alone; no numbers become 0."""
+        first_BFCHW = x0_BFCHW[:, :1].nan_to_num(0, 0, 0)
+        return decode(self.model.vae, first_BFCHW, job.plan.vae_tile)[0].astype(np.uint8, copy=False)
 
     def _decode(self, job: Job, latents_BFCHW: Tensor, watch: Watch) -> tuple[Frames, Job]:
         """The frames, and the job with the tiles that they were decoded in."""

@@ -25,7 +25,7 @@ class Progress:
         elapsed_s: seconds since the stage began.
         note: something that the user should know now, such as a prompt that was cut.
         state: in `denoise`, gives the state from which the render can go on (copied when called).
-        preview: in `denoise`, gives the middle of the video as it looks so far, RGB [H, W, 3] (decoded when called; to
+        preview: in `denoise`, gives the first frame as it looks so far, RGB [H, W, 3] (decoded when called; to
             be called in the callback).
     """
 

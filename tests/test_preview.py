@@ -55,10 +55,10 @@ def with_solver(name: str) -> Model:
 
 
 def alone(model: Model, x0_BFCHW: Tensor) -> NDArray[np.float32]:
-    """Its middle latent frame through diffusers' own decoder, from 0 to 255."""
-    middle = x0_BFCHW[:, x0_BFCHW.shape[1] // 2, None].transpose(1, 2) / model.vae.config["scaling_factor"]
+    """Its first latent frame through diffusers' own decoder, from 0 to 255."""
+    first = x0_BFCHW[:, :1].transpose(1, 2) / model.vae.config["scaling_factor"]
     with torch.inference_mode():
-        decoded = model.vae.decode(middle).sample[0]
+        decoded = model.vae.decode(first).sample[0]
     assert decoded.shape[1] == 1
     return ((decoded[:, 0] / 2 + 0.5).clamp(0, 1) * 255).permute(1, 2, 0).numpy()
 
