@@ -645,7 +645,13 @@ def test_giant_sidecar(command: CommandLine, tmp_path: Path) -> None:
         case("plan.vae_tile", [0, 1], INPUT, "vae_tile is (0, 1); it must be", id="plan-tile"),
         case("model.name", "nowhere", CONFIG, "no model folder at nowhere", id="model-gone"),
         case("model.name", LONG, CONFIG, "File name too long", id="model-long-name"),
-        case("model.weights.vae", "0" * 64, CONFIG, "weights of avatar-mini are not those", id="weights-changed"),
+        case(
+            "model.weights",
+            {"dit.safetensors": "0" * 64},
+            CONFIG,
+            "weights of avatar-mini are not those",
+            id="weights-changed",
+        ),
     ],
 )
 def test_sidecars(

@@ -181,7 +181,7 @@ def test_disk_without_room_for_a_name(on_disks: tuple[CommandLine, Path], photo:
 # Signals.
 
 STOPS = {
-    "loading": "fantasyid_engine.weights.untrained.Network",
+    "loading": "fantasyid_engine.weights.load.Network",
     "decoding": "fantasyid_engine.engine.decode",
     "encoding": "fantasyid_engine.video.write.encode_container",
     "writing": "os.fsync",
