@@ -27,7 +27,8 @@ FORCE:
 
 demo: $(INSTALLED)
 	$(BIN)/fantasyid-engine generate --image docs/examples/face.png \
-		--prompt "the person turns the head to the left and smiles" --seed 7 --out out/demo.mp4 --overwrite
+		--prompt "the person turns the head to the left and smiles" --seed 7 --preview \
+		--out out/demo.mp4 --overwrite
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
