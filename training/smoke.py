@@ -34,7 +34,8 @@ def _shorter(stage: Stage, batch: int) -> Stage:
     few: dict[str, Any] = {"steps": STEPS, "batch_size": batch, "micro_batch": None}
     few |= {"checkpoint_every": STEPS // 2, "validate_every": STEPS}
     if isinstance(stage, VaeStage):
-        return replace(stage, **few, image_steps=min(stage.image_steps, STEPS // 2), image_batch=batch)
+        images, cropped = min(stage.image_steps, STEPS // 2), min(stage.crop_steps, 1)
+        return replace(stage, **few, image_steps=images, image_batch=batch, crop_steps=cropped, crop_batch=batch)
     if isinstance(stage, DiffusionStage):
         return replace(stage, **few, videos=min(stage.videos, 1), video_steps=2)
     return replace(stage, **few)

@@ -14,7 +14,7 @@ from fantasyid_engine.training.recipe import DiffusionStage, VaeStage
 from fantasyid_engine.training.tasks.diffusion import DiffusionTask
 from fantasyid_engine.training.tasks.make import make_task
 from fantasyid_engine.training.tasks.text import TextTask
-from fantasyid_engine.training.tasks.vae import VaeTask, head_weights
+from fantasyid_engine.training.tasks.vae import VaeTask, cut_out, head_weights
 from tests.training.cases import clips, stage, tiny_model, with_latents
 
 
@@ -103,6 +103,36 @@ def test_images_come_before_clips_and_positions_go_on() -> None:
     task = VaeTask(tiny_model(), found)
     assert task.batch(clips()[:3], generators(3), 3)["frames"].shape == (3, 1, 3, 32, 32)
     assert task.batch(clips()[:2], generators(2), 4)["frames"].shape == (2, 9, 3, 32, 32)
+
+
+def test_clips_are_cut_out_around_the_head_in_between() -> None:
+    found = stage("vae", steps=10, image_steps=3, image_batch=3, crop_steps=4, crop_batch=4, crop=16, batch_size=2)
+    assert [found.batch_at(step) for step in range(10)] == [3, 3, 3, 4, 4, 4, 4, 2, 2, 2]
+    assert [found.position_at(step) for step in range(11)] == [0, 3, 6, 9, 13, 17, 21, 25, 27, 29, 31]
+    assert isinstance(found, VaeStage)
+    task = VaeTask(tiny_model(), found)
+    shapes = {step: tuple(task.batch(clips()[:2], generators(2), step)["frames"].shape) for step in (2, 3, 6, 7)}
+    assert shapes == {2: (2, 1, 3, 16, 16), 3: (2, 9, 3, 16, 16), 6: (2, 9, 3, 16, 16), 7: (2, 9, 3, 32, 32)}
+    with pytest.raises(ValueError, match="crop_steps"):
+        stage("vae", steps=10, image_steps=3, crop_steps=8)
+
+
+def test_what_is_cut_out_lies_where_its_boxes_say() -> None:
+    """A white head on black, moving; its middle is always inside, and the picture's edges are never crossed."""
+    clip, boxes = torch.zeros(3, 3, 32, 40, dtype=torch.uint8), torch.zeros(3, 4)
+    for frame, left in enumerate((20, 22, 24)):
+        boxes[frame] = torch.tensor([left, 4, left + 12, 18])
+        clip[frame, :, 4:18, left : left + 12] = 255
+    places = set()
+    for number in range(40):
+        cut, inside = cut_out(clip, boxes, 16, generators(1, number)[0])
+        assert cut.shape == (3, 3, 16, 16) and cut.any()
+        for picture, (left, top, right, bottom) in zip(cut, inside.round().long().clamp(0, 16).tolist(), strict=True):
+            white = torch.zeros(16, 16, dtype=torch.uint8)
+            white[top:bottom, left:right] = 255
+            assert torch.equal(picture[0], white)
+        places.add(tuple(inside[0].tolist()))
+    assert len(places) > 20
 
 
 def test_heads_weigh_more_and_all_weighs_one() -> None:

@@ -29,13 +29,19 @@ class VaeTask(Task):
         channels_last(self.vae)
 
     def batch(self, samples: Sequence[TrainingSample], generators: Sequence[torch.Generator], step: int) -> Batch:
-        """Whole clips, or one frame drawn of each while `step` is one of the image steps; `noise` is drawn later."""
+        """Whole clips, cut-outs, or one frame drawn of each, by what `step` is for; `noise` is the posterior's."""
         clips = [_known(sample.frames) for sample in samples]
         boxes = [_known(sample.boxes) for sample in samples]
         if step < self.stage.image_steps:
             at = [int(torch.randint(len(clip), (), generator=g)) for clip, g in zip(clips, generators, strict=True)]
             clips = [clip[i : i + 1] for clip, i in zip(clips, at, strict=True)]
             boxes = [box[i : i + 1] for box, i in zip(boxes, at, strict=True)]
+        if self.stage.is_cropped(step):
+            cut = [
+                cut_out(*both, self.stage.crop, g)
+                for both, g in zip(zip(clips, boxes, strict=True), generators, strict=True)
+            ]
+            clips, boxes = [clip for clip, _ in cut], [box for _, box in cut]
         noise = [torch.randn(self._latent_shape(clip), generator=g) for clip, g in zip(clips, generators, strict=True)]
         size = clips[0].shape[2:]
         weights = [head_weights(box, size, self.stage.face_weight) for box in boxes]
@@ -71,6 +77,18 @@ class VaeTask(Task):
         means = [self._posterior(batch["frames"].to(self.vae.device)).mean for batch in batches]
         deviation = torch.cat([mean.float().flatten() for mean in means]).std()
         return {"scaling_factor": 1 / float(deviation)}
+
+
+def cut_out(clip_F3HW: Tensor, boxes_F4: Tensor, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A square of the clip, and the boxes in it; its middle is drawn from within the head, over all frames."""
+    height, width = clip_F3HW.shape[2:]
+    boxes = boxes_F4.float()
+    low, high = boxes[:, :2].amin(0), boxes[:, 2:].amax(0)
+    middle = low + (high - low) * torch.rand(2, generator=generator)
+    left, top = ((middle - side / 2).round().long().clamp_min(0)).tolist()
+    left, top = max(0, min(left, width - side)), max(0, min(top, height - side))
+    shift = boxes.new_tensor([left, top, left, top])
+    return clip_F3HW[:, :, top : top + side, left : left + side], boxes - shift
 
 
 def head_weights(boxes_F4: Tensor, size: Sequence[int], weight: float) -> Tensor:
