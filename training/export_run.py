@@ -9,6 +9,7 @@ import torch
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.checkpoints import Checkpoints, read_checkpoint
 from fantasyid_engine.training.parts import put
+from fantasyid_engine.training.recipe import DiffusionStage
 from fantasyid_engine.training.run import checkpoints_of, model_after, read_recipe_of, result_path
 from fantasyid_engine.weights.model import save_model
 
@@ -53,15 +54,16 @@ def export_run(
     if taken is None:
         if not done:
             raise ConfigError(f"{folder} has nothing to export yet: no stage is done, and there is no checkpoint")
-        model, said = model_after(folder, recipe, done), f"stage {recipe.stages[done - 1].name}, done"
+        model, said, reached = model_after(folder, recipe, done), f"stage {recipe.stages[done - 1].name}, done", done
     else:
         state, _ = read_checkpoint(taken)
         model = model_after(folder, recipe, number)
         put(model, state.average if averaged and state.average else state.weights, {})
-        said = f"stage {recipe.stages[number].name} at step {state.facts['step']}"
+        said, reached = f"stage {recipe.stages[number].name} at step {state.facts['step']}", number + 1
     if half:
         model.to(torch.device("cpu"), torch.float16)
-    save_model(replace(model, render=replace(model.render, trained=not recipe.smoke)), out)
+    drawing = any(isinstance(stage, DiffusionStage) for stage in recipe.stages[:reached])
+    save_model(replace(model, render=replace(model.render, trained=drawing and not recipe.smoke)), out)
     return said
 
 
