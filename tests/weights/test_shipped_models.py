@@ -1,4 +1,4 @@
-"""The miniature in the package: its files, and what it does with people it has not met."""
+"""The miniature in the package: its files."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from fantasyid_engine.engine import Engine
 from fantasyid_engine.weights.shipped import MODELS
 
 MOST_BYTES = 24 * 10**6
-FLOAT32 = ("vertex_net.", "mean", "basis")
+FLOAT32 = ("conditioner.vertex_net.", "shape.mean", "shape.basis")
 
 
 @pytest.fixture(scope="module", params=sorted(MINIATURES))
@@ -34,10 +34,10 @@ def test_files_are_few_and_small(folder: Path) -> None:
             assert {kind for name, kind in kinds.items() if not name.startswith(FLOAT32)} == {"F16"}
 
 
-def test_it_opens_by_name_trained(folder: Path) -> None:
+def test_it_opens_by_name(folder: Path) -> None:
     with Engine.from_preset(folder.name, device="cpu") as engine:
         model = engine.model
-        assert model.name == folder.name and model.render.trained
+        assert model.name == folder.name
         assert model.network.config.shape is not None
         assert model.network.tower.cls_token.dtype == torch.float32
         assert set(model.digests) >= {"dit.safetensors", "vae/config.json"}
