@@ -1,7 +1,7 @@
 """A run's losses as a picture: a panel a stage, training as a thin line of means, validation as dots."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,17 @@ WIDTH, HEIGHT, MARGIN, POINTS = 420, 200, 44, 120
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `log.jsonl`; a step that was done twice, before and after a kill, counts once."""
+    """The whole lines of a `log.jsonl`; a step that was done twice, before and after a kill, counts once."""
     found = {}
-    for line in path.read_text().splitlines():
+    for line in path.read_text().splitlines(keepends=True):
+        if not line.endswith("\n"):
+            continue  # a kill cut it
         values = json.loads(line)
         found[values["stage"], values["kind"], values["step"]] = values
     return list(found.values())
 
 
-def stage_seconds(log: Iterable[dict[str, Any]], batches: dict[str, Sequence[int]]) -> dict[str, float]:
+def stage_seconds(log: Iterable[dict[str, Any]], batches: Mapping[str, Sequence[int]]) -> dict[str, float]:
     """How long the updates of each stage took, by the speed that the log has; `batches` are the samples an update."""
     seconds: dict[str, float] = {}
     last: dict[str, int] = {}

@@ -62,7 +62,7 @@ def export_run(
         said, reached = f"stage {recipe.stages[number].name} at step {state.facts['step']}", number + 1
     if half:
         model.to(torch.device("cpu"), torch.float16)
-    drawing = any(isinstance(stage, DiffusionStage) for stage in recipe.stages[:reached])
+    drawing = recipe.start is not None or any(isinstance(stage, DiffusionStage) for stage in recipe.stages[:reached])
     save_model(replace(model, render=replace(model.render, trained=drawing and not recipe.smoke)), out)
     return said
 

@@ -31,10 +31,10 @@ class Feed:
 
     def check(self) -> None:
         """Raises ConfigError where a batch cannot be shared out evenly."""
-        for step in (0, self.stage.steps - 1):
-            if self.stage.batch_at(step) % self.processes:
+        for batch in self.stage.batches:
+            if batch % self.processes:
                 raise ConfigError(
-                    f"stage {self.stage.name}: a batch of {self.stage.batch_at(step)} cannot be shared out evenly to "
+                    f"stage {self.stage.name}: a batch of {batch} cannot be shared out evenly to "
                     f"{self.processes} processes; choose a multiple"
                 )
 

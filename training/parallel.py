@@ -59,14 +59,17 @@ def _shared_out(task: Task, accelerator: Accelerator, gathered: torch.dtype | No
     # Inputs stay as they are: vertices, rotary tables and targets are float32, and autocast casts what products take.
     policy = MixedPrecisionPolicy(param_dtype=gathered, reduce_dtype=torch.float32, cast_forward_inputs=False)
     task.to(accelerator.device)
+    for parameter in task.parameters():
+        parameter.data = parameter.data.contiguous()  # FSDP2 shares out no other layout
     for module in list(task.modules()):
         if isinstance(module, PaperVertexNet | FaceOnlyNet):
             fully_shard(module, mesh=mesh)
         elif isinstance(module, GATHERED_ALONE):
             fully_shard(module, mesh=mesh, mp_policy=policy)
     for part in task.children():
-        # Of the VAE other methods are called, which return what has no gradients to hook on: it goes with the task.
-        if not isinstance(part, AutoencoderKLCogVideoX):
+        # Of the VAE other methods are called, which return what has no gradients to hook on; a dictionary of modules is
+        # not called at all. They go with the task.
+        if not isinstance(part, AutoencoderKLCogVideoX | nn.ModuleDict):
             fully_shard(part, mesh=mesh, mp_policy=policy)
         if isinstance(part, DiT):
             register_fsdp_forward_method(part, "embed")

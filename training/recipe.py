@@ -93,6 +93,11 @@ class _Stage:
         holds(self, "trainable", bool(self.trainable) and all(self.trainable), "patterns, and not empty")
         holds(self, "spike_factor", self.spike_factor > 1, "above 1")
 
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Samples that updates take, each number once."""
+        return (self.batch_size,)
+
     def batch_at(self, step: int) -> int:
         """Samples that update number `step` takes, over all processes."""
         return self.batch_size
@@ -138,6 +143,12 @@ class VaeStage(_Stage):
         above_zero(self, "face_weight")
         for name in ("gradient_weight", "kl_weight"):
             holds(self, name, getattr(self, name) >= 0, "0 or more")
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """See `_Stage.batches`."""
+        first = {0, self.image_steps, self.image_steps + self.crop_steps}
+        return tuple(sorted({self.batch_at(step) for step in first if step < self.steps}))
 
     def batch_at(self, step: int) -> int:
         """See `_Stage.batch_at`."""

@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.curves import draw_curves, read_log, stage_seconds
 from fantasyid_engine.training.export_run import export_run
 from fantasyid_engine.training.recipe import Stage
@@ -21,8 +22,21 @@ RUNS = Path(__file__).with_name("runs")
 
 
 def release(run: Path) -> Path:
-    """Puts a run's newest weights into this copy of the package; returns their folder."""
+    """Puts a run's newest weights into this copy of the package; returns their folder.
+
+    Raises:
+        ConfigError: it is a smoke run, or as `export_run`.
+        WeightsError, OutputError: as `export_run`.
+    """
     recipe = read_recipe_of(run)
+    if recipe.smoke:
+        raise ConfigError(f"{run} is a smoke run: it has learnt nothing")
+    log = read_log(run / "log.jsonl")
+    stages: tuple[Stage, ...] = recipe.stages
+    batches = {stage.name: [stage.batch_at(step) for step in range(stage.steps)] for stage in stages}
+    seconds = {stage: round(value) for stage, value in stage_seconds(log, batches).items()}
+    curves = draw_curves(log)
+
     model, kept = MODELS / recipe.name, RUNS / recipe.name
     fresh = model.with_name(f"{recipe.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -30,13 +44,9 @@ def release(run: Path) -> Path:
     shutil.rmtree(model, ignore_errors=True)
     fresh.rename(model)
     kept.mkdir(parents=True, exist_ok=True)
-    for name in ("recipe.json", "log.jsonl"):
-        shutil.copyfile(run / name, kept / name)
-    log = read_log(run / "log.jsonl")
-    stages: tuple[Stage, ...] = recipe.stages
-    batches = {stage.name: [stage.batch_at(step) for step in range(stage.steps)] for stage in stages}
-    seconds = {stage: round(value) for stage, value in stage_seconds(log, batches).items()}
-    (kept / "curves.svg").write_text(draw_curves(log))
+    shutil.copyfile(run / "recipe.json", kept / "recipe.json")
+    (kept / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in log))
+    (kept / "curves.svg").write_text(curves)
     (kept / "stages.json").write_text(json.dumps({"exported": said, "seconds": seconds}, indent=1) + "\n")
     return model
 

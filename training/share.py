@@ -1,6 +1,6 @@
 """A new run that begins with what another one has made: rows of Table 3 differ in the way of the face alone.
 
-Stages are taken over up to the first one that sees faces; clips and latents are linked, not copied, where disks can.
+Stages are taken over up to the first diffusion stage that sees faces; clips and latents are linked where disks can.
 """
 
 import os
@@ -8,7 +8,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from fantasyid_engine.errors import ConfigError, OutputError
+from fantasyid_engine.atomic import atomic_folder
+from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.recipe import DiffusionStage, Recipe
 from fantasyid_engine.training.run import claim, fixed, read_recipe_of, result_path
 
@@ -26,12 +27,12 @@ def share_stages(recipe: Recipe, folder: Path, source: Path) -> list[str]:
 
     Raises:
         ConfigError: the recipes have not the same clips or model, or nothing in common that is finished.
-        OutputError: the folder cannot be written.
+        OutputError: the folder exists and is not empty, or cannot be written.
     """
     theirs = read_recipe_of(source)
     for what, ours, other in (
         ("clips", (recipe.train, recipe.validation, recipe.views), (theirs.train, theirs.validation, theirs.views)),
-        ("model", _without_face(recipe), _without_face(theirs)),
+        ("model or seed", _without_face(recipe), _without_face(theirs)),
     ):
         if ours != other:
             raise ConfigError(f"{source} has other {what} than this recipe; its stages cannot be shared")
@@ -43,15 +44,13 @@ def share_stages(recipe: Recipe, folder: Path, source: Path) -> list[str]:
         taken.append(stage["name"])
     if not taken:
         raise ConfigError(f"{source} has no finished stage that this recipe has too")
-    claim(folder, recipe)
-    try:
-        (folder / "stages").mkdir(exist_ok=True)
+    with atomic_folder(folder) as place:
+        claim(place, recipe)
+        (place / "stages").mkdir()
         for number in range(len(taken)):
-            _link(result_path(source, theirs, number), result_path(folder, recipe, number))
+            _link(result_path(source, theirs, number), result_path(place, recipe, number))
         if (source / "data").is_dir():
-            shutil.copytree(source / "data", folder / "data", copy_function=_link, dirs_exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
+            shutil.copytree(source / "data", place / "data", copy_function=_link)
     return taken
 
 
@@ -59,13 +58,11 @@ def _without_face(recipe: Recipe) -> object:
     network = recipe.model.network
     model = recipe.model
     parts = network.tower, network.shape, network.mesh, replace(network.dit, injection=None)
-    return *parts, model.vae, model.text, model.schedule, model.render, recipe.avatars
+    return *parts, model.vae, model.text, model.schedule, model.render, recipe.avatars, recipe.seed, recipe.start
 
 
 def _link(source: str | Path, target: str | Path) -> None:
     try:
         os.link(source, target)
-    except FileExistsError:
-        return
     except OSError:  # another disk, or one that has no links
         shutil.copyfile(source, target)

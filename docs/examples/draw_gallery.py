@@ -119,11 +119,11 @@ def draw(engine: Engine) -> None:
     for change in SHAPES:
         frames = engine.generate(VideoRequest(image=one, prompt=still, seed=1, shape=change)).frames
         words = ", ".join(f"{name} {much:+g}" for name, much in change.items()) or "as in the photo"
-        shapes.append(row(one, frames[:1], words).crop((SIDE + 8, 0, 2 * SIDE + 8, SIDE + TEXT)))
-    labelled = [shapes[0], *shapes[1:]]
-    sheet = Image.new("RGB", (len(labelled) * SIDE, SIDE + TEXT), "white")
-    for place, picture in enumerate(labelled):
-        sheet.paste(picture, (place * SIDE, 0))
+        shapes.append((words, large(frames[0])))
+    sheet = Image.new("RGB", (len(shapes) * SIDE, SIDE + TEXT), "white")
+    for place, (words, picture) in enumerate(shapes):
+        ImageDraw.Draw(sheet).text((place * SIDE + 4, 2), words, fill="black", font=ImageFont.load_default(13))
+        sheet.paste(picture, (place * SIDE, TEXT))
     sheet.save(FOLDER / "shape.jpg", quality=88)
 
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from fantasyid_engine.cli.preview import can_draw, half_blocks
-from fantasyid_engine.errors import WriteError, one_line
+from fantasyid_engine.errors import EngineError, WriteError, one_line
 from fantasyid_engine.progress import Progress
 
 STAGES = {
@@ -87,7 +87,8 @@ class Screen:
                 self._tasks[progress.stage] = self._bars.add_task(STAGES[progress.stage], total=progress.steps)
             self._bars.update(self._tasks[progress.stage], completed=progress.step)
             if self._draws and progress.preview is not None and _is_due(progress):
-                self._live.update(Group(self._bars, half_blocks(progress.preview())), refresh=True)
+                with suppress(EngineError):  # a picture that memory has no room for is not worth the render
+                    self._live.update(Group(self._bars, half_blocks(progress.preview())), refresh=True)
 
 
 def _is_due(progress: Progress) -> bool:

@@ -1,4 +1,4 @@
-"""A model made from a seed: what a trainer starts from, and what a preset is until its weights are trained."""
+"""A model made from a seed: what a trainer starts from."""
 
 import hashlib
 from dataclasses import asdict

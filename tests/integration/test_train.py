@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from fantasyid_engine.engine import Engine
 from fantasyid_engine.request import VideoRequest
+from fantasyid_engine.training import release
 from fantasyid_engine.training.data.shards import write_shards
 from fantasyid_engine.training.parts import start_model
 from fantasyid_engine.weights.model import save_model
@@ -149,7 +150,7 @@ def test_a_signal_while_clips_are_made_leaves_none_half_made(place: Path, comman
     stopped = command("train", "avatars.toml", "--out", "avatars", cwd=place, stop=(at, signal.SIGTERM))
     assert stopped.code == 128 + signal.SIGTERM, stopped.stderr
     check_line(stopped.stderr, "interrupted with 1 of 8 clips rendered")
-    assert list((place / "avatars" / "data").iterdir()) == []
+    assert [path for path in (place / "avatars" / "data").rglob("*") if path.is_file()] == []
 
 
 def test_a_finished_run_given_again_does_nothing(place: Path, straight: Path, command: CommandLine) -> None:
@@ -170,6 +171,22 @@ def test_what_a_run_leaves(straight: Path) -> None:
     ]
     assert {"loss", "grad_norm", "lr", "samples_per_s", "memory_mib"} <= lines[0].keys()
     assert list((straight / "tensorboard").glob("events.*"))
+
+
+def test_a_release_has_weights_log_and_times(
+    place: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(release, "RUNS", tmp_path / "runs")
+    for _ in range(2):  # the second takes the first one's place
+        folder = release.release(straight)
+    assert folder == tmp_path / "models" / "tiny"
+    with Engine.from_pretrained(folder) as engine:
+        assert engine.model.render.trained
+    kept = tmp_path / "runs" / "tiny"
+    assert {path.name for path in kept.iterdir()} == {"recipe.json", "log.jsonl", "curves.svg", "stages.json"}
+    said = json.loads((kept / "stages.json").read_text())
+    assert said["exported"] == "stage identity, done" and said["seconds"].keys() == {"identity"}
 
 
 def test_export_renders(place: Path, straight: Path, command: CommandLine) -> None:

@@ -69,5 +69,5 @@ def test_other_clips_or_models_are_refused(finished: Path, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="other clips"):
         share_stages(clips, tmp_path / "row", finished)
     wider = replace(recipe, model=replace(recipe.model, text=replace(recipe.model.text, mlp_dim=256)))
-    with pytest.raises(ConfigError, match="other model"):
+    with pytest.raises(ConfigError, match="other model or seed"):
         share_stages(wider, tmp_path / "row", finished)

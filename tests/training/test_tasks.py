@@ -10,7 +10,7 @@ from fantasyid_engine.evaluation.vocabulary import VALUES
 from fantasyid_engine.sampling.schedule import alphas_cumprod
 from fantasyid_engine.training.draws import generator_at
 from fantasyid_engine.training.feed import Feed, validation_batches
-from fantasyid_engine.training.recipe import DiffusionStage, VaeStage
+from fantasyid_engine.training.recipe import DiffusionStage, TextStage, VaeStage
 from fantasyid_engine.training.tasks.diffusion import DiffusionTask
 from fantasyid_engine.training.tasks.make import make_task
 from fantasyid_engine.training.tasks.text import TextTask
@@ -115,6 +115,13 @@ def test_clips_are_cut_out_around_the_head_in_between() -> None:
     assert shapes == {2: (2, 1, 3, 16, 16), 3: (2, 9, 3, 16, 16), 6: (2, 9, 3, 16, 16), 7: (2, 9, 3, 32, 32)}
     with pytest.raises(ValueError, match="crop_steps"):
         stage("vae", steps=10, image_steps=3, crop_steps=8)
+    assert found.batches == (2, 3, 4)
+    with pytest.raises(ConfigError, match="a batch of 2 cannot be shared out evenly to 3"):
+        Feed(task, found, clips(), 0, 0, 0, 3).check()
+    Feed(task, replace(found, batch_size=3, crop_batch=6), clips(), 0, 0, 0, 3).check()
+    for crop in (18, 36):
+        with pytest.raises(ConfigError, match=f"crop is {crop}; it must be a multiple of 4 and at most 32"):
+            VaeTask(tiny_model(), replace(found, crop=crop))
 
 
 def test_what_is_cut_out_lies_where_its_boxes_say() -> None:
@@ -160,14 +167,14 @@ def test_the_vaes_scale_is_measured() -> None:
     [
         ("tower", {"look": None}, "its samples say nothing of shape and look; only avatars' do"),
         ("vae", {"frames": None}, "a VAE stage needs clips with frames and heads' boxes"),
+        ("words", {"look": None}, "stage words: its samples are of no avatars; only their prompts have a vocabulary"),
     ],
 )
 def test_samples_that_lack_what_a_stage_needs(name: str, without: dict[str, None], message: str) -> None:
     samples = [replace(clip, **without) for clip in clips()[:2]]
+    found = TextStage(name=name, steps=2) if name == "words" else stage(name)
     with pytest.raises(ConfigError, match=message):
-        make_task(stage(name), tiny_model(), samples, views=3, cached_text=False, seed=0).batch(
-            samples, generators(2), 0
-        )
+        make_task(found, tiny_model(), samples, views=3, cached_text=False, seed=0).batch(samples, generators(2), 0)
 
 
 def test_what_no_model_keeps_starts_alike_each_time() -> None:

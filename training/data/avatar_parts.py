@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from fantasyid_engine.errors import OutputError
+from fantasyid_engine.errors import OutputError, ResourceError, WriteError
 from fantasyid_engine.training.avatar.clips import World
 from fantasyid_engine.training.data.avatar import build_avatar_shards
 from fantasyid_engine.training.data.sample import TrainingSample
@@ -75,6 +75,7 @@ def render_parts(
 
     Raises:
         OutputError: a part cannot be written.
+        ResourceError: a process was killed, as it is where memory runs out, or broke.
     """
     left = [(path, PART * n) for n, path in enumerate(part_folders(folder, count)) if not path.is_dir()]
     if not left:
@@ -90,11 +91,12 @@ def render_parts(
         for path, start, size in work
     ]
     done = count - sum(size for _, _, size in work)
-    with _workers(jobs, min(len(jobs), os.cpu_count() or 1)) as running:
+    with _workers(jobs, min(len(jobs), len(os.sched_getaffinity(0)))) as running:
         while running():
             ready = done + sum(size for path, _, size in work if path.is_dir())
             tell(ready, count)
             sleep(_POLL_S)
+    tell(count, count)
 
 
 def _heard(tell: Callable[[int, int], None], start: int, count: int, done: int, of_part: int) -> None:
@@ -126,7 +128,10 @@ def _workers(jobs: Sequence[dict[str, Any]], most: int) -> Iterator[Callable[[],
 
 def _start(job: dict[str, Any]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "fantasyid_engine.training.data.render_part"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # In a session of its own no terminal's signal reaches it: whoever started it says when to stop.
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stdin is not None
     process.stdin.write(json.dumps(job))
     process.stdin.close()
@@ -138,4 +143,5 @@ def _check(process: subprocess.Popen[str]) -> None:
     said = process.communicate()[1] or ""
     if process.returncode:
         reason = said.strip().splitlines()[-1] if said.strip() else f"exit status {process.returncode}"
-        raise OutputError(f"clips were not rendered: {reason}")
+        kinds = {kind.exit_code: kind for kind in (OutputError, WriteError)}
+        raise kinds.get(process.returncode, ResourceError)(f"clips were not rendered: {reason}")

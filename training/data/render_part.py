@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -20,13 +21,19 @@ def render_part(work: dict[str, Any]) -> None:
     """Renders it; see `avatar_parts` for what `work` holds."""
     torch.set_num_threads(work["threads"])
     world = World(**work["world"])
-    build_avatar_shards(Path(work["folder"]), world, work["count"], start=work["start"], **work["how"])
+    parent = os.getppid()
+
+    def alone(done: int, total: int) -> None:
+        if os.getppid() != parent:
+            sys.exit("whoever started this is gone")
+
+    build_avatar_shards(Path(work["folder"]), world, work["count"], start=work["start"], **work["how"], on_sample=alone)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process ends it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         render_part(json.load(sys.stdin))
     except EngineError as error:
-        sys.exit(str(error))
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)

@@ -3,7 +3,7 @@
 I injections, K identity tokens, d channels a head.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,31 @@ def write_rendered(
     """Renders everybody's prompt with their photo, each with a seed of its own, all other settings the model's."""
     for number, subject in enumerate(subjects):
         vertices = true_vertices(subject) if needs_vertices(engine.model) else None
-        seed = (settings.seed + number) % (LARGEST_SEED + 1)
-        frames = rendered(engine, subject, subject.sample.prompt, seed, settings.steps, vertices)
+        seed = settings.seed + number
+        frames = rendered(engine, subject, subject.sample.prompt, seed, settings.steps, vertices=vertices)
         write_clip(frames, place, row, subject, engine.model.render.fps)
         tell(f"rendered {row}", number + 1, len(subjects))
 
 
 def rendered(
-    engine: Engine, subject: Subject, prompt: str, seed: int, steps: int | None, vertices: bytes | None
+    engine: Engine,
+    subject: Subject,
+    prompt: str,
+    seed: int,
+    steps: int | None,
+    *,
+    vertices: bytes | None = None,
+    shape: Mapping[str, float] | None = None,
 ) -> NDArray[np.uint8]:
     """Frames [F, H, W, 3] of one request; raises what `Engine.generate` raises."""
-    request = VideoRequest(image=subject.photo, prompt=prompt, seed=seed, num_inference_steps=steps, vertices=vertices)
+    request = VideoRequest(
+        image=subject.photo,
+        prompt=prompt,
+        seed=seed % (LARGEST_SEED + 1),
+        num_inference_steps=steps,
+        vertices=vertices,
+        shape=shape,
+    )
     return eight_bits(engine.generate(request).frames)
 
 

@@ -6,10 +6,10 @@ The ratio is the width of the head's box over its height, mean over frames, as t
 to ear and from chin to crown, without hair. On true renders of 64 pixels it puts the settings of every one of 16 people
 in their order.
 
-Three rows: `true` renders of people of these shapes, `ours`, and `no vertices`: the same requests with the template's
-vertices at every setting, which the settings cannot reach.
+Three rows: `true` renders of people of these shapes; `ours`, as `--shape` gives them; and `no vertices`: the template's
+at every setting, which no setting reaches. There each setting has a seed of its own, or all clips would be one.
 
-n shape coefficients, V vertices, F frames.
+F frames.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,15 +17,12 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fantasyid_engine.engine import Engine
 from fantasyid_engine.evaluation.faces import faces_of_clip
 from fantasyid_engine.evaluation.identity import mean_known
 from fantasyid_engine.evaluation.vocabulary import Attributes, attributes_in
-from fantasyid_engine.face.conditioning import FaceInput, condition, tower_input
 from fantasyid_engine.face.detect import FaceBox, FaceDetector
 from fantasyid_engine.training.avatar.clips import render_takes
 from fantasyid_engine.training.avatar.frames import Take
@@ -60,18 +57,17 @@ def control_shape(
 ) -> tuple[ShapeControl, list[list[NDArray[np.uint8]]]]:
     """Renders and measures the first people -> figures, and of each of them `ours` at every setting, middle frames."""
     model, subjects = engine.model, subjects[:PEOPLE]
-    read = [read_shape(model, subject.photo) for subject in subjects]
     template = vertex_file(model.hierarchy.template.cpu())
 
     def true(number: int, subject: Subject, setting: float) -> Clip:
         return true_clip(subject, setting, number, model)
 
     def ours(number: int, subject: Subject, setting: float) -> Clip:
-        vertices = changed_vertices(model, read[number], setting)
-        return rendered(engine, subject, PROMPT, settings.seed, settings.steps, vertices)
+        return rendered(engine, subject, PROMPT, settings.seed, settings.steps, shape={DIRECTION: setting})
 
     def without(number: int, subject: Subject, setting: float) -> Clip:
-        return rendered(engine, subject, PROMPT, settings.seed, settings.steps, template)
+        seed = settings.seed + SETTINGS.index(setting)
+        return rendered(engine, subject, PROMPT, seed, settings.steps, vertices=template)
 
     makers: dict[str, Make] = {TRUE: true, OURS: ours, WITHOUT: without}
     clips = {
@@ -95,33 +91,6 @@ def _made(make: Make, subjects: Sequence[Subject], tell: Callable[[int, int], No
             made[-1].append(make(number, subject, setting))
             tell(number * len(SETTINGS) + len(made[-1]), total)
     return made
-
-
-@torch.inference_mode()
-def read_shape(model: Model, photo: bytes) -> Tensor:
-    """A photo's bytes -> the coefficients [n] that the network reads off it, in standard deviations.
-
-    Raises:
-        InputError: no face is found in it.
-    """
-    network, render = model.network, model.render
-    assert network.shape is not None, "has_shape_control says so"
-    face = FaceInput(photo, "the photo", None, "no vertices", None)
-    crop = condition(
-        network, model.hierarchy, face, mode=render.face, crop_size=render.crop_size, template=render.template_vertices
-    ).crop
-    picture = tower_input(crop, network.config.tower.image_size).to(network.tower.cls_token)
-    return network.shape(network.tower(picture))[0]
-
-
-@torch.inference_mode()
-def changed_vertices(model: Model, coefficients_n: Tensor, setting: float) -> bytes:
-    """The vertices of coefficients [n] with the direction moved by `setting` standard deviations, as a PLY."""
-    shape = model.network.shape
-    assert shape is not None, "has_shape_control says so"
-    changed = coefficients_n.float().clone()
-    changed[shape.config.names.index(DIRECTION)] += setting
-    return vertex_file(shape.vertices(changed[None])[0].cpu())
 
 
 def true_clip(subject: Subject, setting: float, number: int, model: Model) -> Clip:

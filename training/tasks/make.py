@@ -22,7 +22,7 @@ def make_task(
         stage: which.
         model: whose parts; they are trained in place.
         samples: what it will learn from.
-        views: reference pictures that are drawn from.
+        views: reference pictures that the DiT's faces are drawn from; a tower sees all.
         cached_text: samples bring text tokens.
         seed: of weights that the model has not.
 
@@ -35,7 +35,11 @@ def make_task(
         look = samples[0].look
         if look is None:
             raise ConfigError(f"stage {stage.name}: its samples say nothing of shape and look; only avatars' do")
-        return TowerTask(model, stage, looks=len(look), views=views, seed=seed)
+        return TowerTask(model, stage, looks=len(look), views=len(samples[0].views), seed=seed)
     if isinstance(stage, TextStage):
+        if samples[0].look is None:
+            raise ConfigError(
+                f"stage {stage.name}: its samples are of no avatars; only their prompts have a vocabulary"
+            )
         return TextTask(model, seed=seed)
     return VaeTask(model, stage)

@@ -21,10 +21,19 @@ from fantasyid_engine.weights.model import Model
 
 
 class VaeTask(Task):
-    """`vae`."""
+    """`vae`.
+
+    Raises:
+        ConfigError: what is cut out is larger than the pictures, or no whole number of latents.
+    """
 
     def __init__(self, model: Model, stage: VaeStage) -> None:
         super().__init__()
+        scale, most = model.spatial_scale, min(model.frame_size)
+        if stage.crop_steps and (stage.crop % scale or stage.crop > most):
+            raise ConfigError(
+                f"stage {stage.name}: crop is {stage.crop}; it must be a multiple of {scale} and at most {most}"
+            )
         self.stage, self.vae = stage, model.vae
         channels_last(self.vae)
 

@@ -82,4 +82,4 @@ def test_one_line_of_a_processs_own(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "part" in done.stderr
+    assert done.returncode == 73 and len(done.stderr.splitlines()) == 1 and "part" in done.stderr

@@ -7,7 +7,7 @@ import torch
 from fantasyid_engine.face.vertices import decode_vertices
 from fantasyid_engine.training.proof.people import Subject
 from fantasyid_engine.training.proof.render import needs_vertices, rendered, true_vertices, without_identity
-from fantasyid_engine.training.proof.shape_control import changed_vertices, has_shape_control, read_shape
+from fantasyid_engine.training.proof.shape_control import has_shape_control
 from tests.training.proof.cases import lively_engine, subjects
 
 PROMPT = "a person nods"
@@ -20,29 +20,21 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, ...]:
 
 def test_without_identity_all_photos_give_one_clip(two: tuple[Subject, ...]) -> None:
     engine = lively_engine()
-    before = [rendered(engine, one, PROMPT, 1, 2, None) for one in two]
+    before = [rendered(engine, one, PROMPT, 1, 2) for one in two]
     with without_identity(engine.model.network):
-        nobody = [rendered(engine, one, PROMPT, 1, 2, None) for one in two]
-    after = rendered(engine, two[0], PROMPT, 1, 2, None)
+        nobody = [rendered(engine, one, PROMPT, 1, 2) for one in two]
+    after = rendered(engine, two[0], PROMPT, 1, 2)
     assert (nobody[0] == nobody[1]).all()
     assert (before[0] != before[1]).any() and (before[0] != nobody[0]).any()
     assert (before[0] == after).all()
 
 
-def test_a_change_of_nothing_is_what_the_engine_reads(two: tuple[Subject, ...]) -> None:
+def test_a_shape_is_of_the_request(two: tuple[Subject, ...]) -> None:
     engine = lively_engine()
-    same = changed_vertices(engine.model, read_shape(engine.model, two[0].photo), 0.0)
-    assert (rendered(engine, two[0], PROMPT, 1, 2, same) == rendered(engine, two[0], PROMPT, 1, 2, None)).all()
-
-
-def test_a_change_moves_its_direction_alone(two: tuple[Subject, ...]) -> None:
-    model = lively_engine().model
-    assert has_shape_control(model) and model.network.shape is not None
-    read = read_shape(model, two[0].photo)
-    none, wider = (
-        decode_vertices(changed_vertices(model, read, setting), "made", model.hierarchy) for setting in (0.0, 1.5)
-    )
-    assert torch.allclose(wider - none, 1.5 * model.network.shape.basis[0], atol=1e-7)
+    assert has_shape_control(engine.model)
+    as_read = rendered(engine, two[0], PROMPT, 1, 2)
+    assert (rendered(engine, two[0], PROMPT, 1, 2, shape={"face_width": 0.0}) == as_read).all()
+    assert (rendered(engine, two[0], PROMPT, 1, 2, shape={"face_width": 2.0}) != as_read).any()
 
 
 def test_own_vertices_of_a_person(two: tuple[Subject, ...]) -> None:
