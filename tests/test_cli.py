@@ -72,6 +72,7 @@ def test_options_are_frozen() -> None:
             "model",
         ],
         "train run": ["--cpu", "--out", "--smoke", "--stages-of", "recipe"],
+        "train table3": ["--out", "reports"],
         "weights": [],
         "weights convert": ["source", "target"],
         "weights inspect": ["--json", "folder"],

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from fantasyid_engine.cli.screen import complain, say
 from fantasyid_engine.cli.train_data import data
 from fantasyid_engine.cli.train_perception import perception
-from fantasyid_engine.cli.train_report import report
+from fantasyid_engine.cli.train_report import report, table3
 
 
 class _RunsRecipes(TyperGroup):
@@ -34,6 +34,7 @@ train = typer.Typer(
 )
 train.command("avatar-perception")(perception)
 train.command("report")(report)
+train.command("table3")(table3)
 train.add_typer(data, name="data")
 
 

@@ -1,4 +1,4 @@
-"""`fantasyid-engine train report`: what a trained model of avatars can do."""
+"""`fantasyid-engine train report` and `train table3`: what trained models of avatars can do."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -44,6 +44,37 @@ def report(
         name, value, wanted, reached = goal_cells(goal, made)
         say(f"{name}: {value}; goal {wanted}: {reached}")
     say(f"wrote {out}")
+
+
+def table3(
+    reports: Annotated[
+        list[str], typer.Argument(metavar="ROW=DIR...", help="Rows by name, and their reports' folders.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="A Markdown file for the table.")] = None,
+) -> None:
+    """Print reports as the paper's Table 3: a row a model, all measured on the same people.
+
+    Example: fantasyid-engine train table3 "w/o FV=out/without" FantasyID=out/report --out table3.md
+    """
+    from fantasyid_engine.atomic import atomic_file
+    from fantasyid_engine.training.proof.files import read_report
+    from fantasyid_engine.training.proof.table3 import table3 as make_table
+
+    rows: dict[str, Path] = {}
+    for word in reports:
+        name, given, folder = word.partition("=")
+        if not given or not name or not folder:
+            raise typer.BadParameter(f"{word!r} is not ROW=DIR")
+        if name in rows:
+            raise typer.BadParameter(f"the row {name!r} is there twice")
+        rows[name] = Path(folder)
+    table = make_table({name: read_report(folder / "report.json") for name, folder in rows.items()})
+    if out:
+        with atomic_file(out) as place:
+            place.write_text(f"{table.markdown()}\n", encoding="utf-8")
+    put(table.text())
+    if out:
+        say(f"wrote {out}")
 
 
 def _count(what: str, done: int, total: int) -> None:

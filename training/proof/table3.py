@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.evaluation.table import Column, Table
 from fantasyid_engine.training.proof.report import Report
 
@@ -10,15 +11,16 @@ def table3(reports: Mapping[str, Report]) -> Table:
     """Reports by the rows' names -> FID, RS, IFS and FM as the paper has them, then rank-1 and mean adherence.
 
     Raises:
-        ValueError: no report, or reports of other people, seeds or sizes than the first: these do not compare.
+        ConfigError: reports of other people, seeds or sizes than the first: these do not compare.
     """
-    if not reports:
-        raise ValueError("table3: no report")
     same = {name: _measured_with(report) for name, report in reports.items()}
     first = next(iter(same))
     for name, measured_with in same.items():
         if measured_with != same[first]:
-            raise ValueError(f"table3: {name} was measured with {measured_with}; {first} with {same[first]}")
+            raise ConfigError(
+                f"{name} was measured with {measured_with}, {first} with {same[first]}: they do not compare; measure all "
+                "alike"
+            )
     columns = (
         Column(reports[first].fid_label, "lower", ".2f"),
         Column("RS", "higher", ".2f"),
