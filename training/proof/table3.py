@@ -18,8 +18,7 @@ def table3(reports: Mapping[str, Report]) -> Table:
     for name, measured_with in same.items():
         if measured_with != same[first]:
             raise ConfigError(
-                f"{name} was measured with {measured_with}, {first} with {same[first]}: they do not compare; measure all "
-                "alike"
+                f"{name} was measured with {measured_with}, {first} with {same[first]}: measure them alike to compare"
             )
     columns = (
         Column(reports[first].fid_label, "lower", ".2f"),
