@@ -36,11 +36,11 @@ def test_defaults_are_the_papers() -> None:
 
 def test_the_miniature_is_in_the_package() -> None:
     recipe = read_recipe("avatar-mini")
-    assert [stage.kind for stage in recipe.stages] == ["vae", "tower", "diffusion", "diffusion"]
+    assert [stage.kind for stage in recipe.stages] == ["vae", "text", "tower", "diffusion", "diffusion"]
     assert recipe.model.network.shape is not None and len(recipe.model.network.shape.names) == 16
     vae = recipe.stages[0]
-    assert isinstance(vae, VaeStage) and 0 < vae.image_steps < vae.steps
-    assert recipe.stages[2].trainable == ("dit.*", "!dit.injections.*", "text_encoder.*")
+    assert isinstance(vae, VaeStage) and 0 < vae.image_steps < vae.image_steps + vae.crop_steps < vae.steps
+    assert recipe.stages[3].trainable == ("dit.*", "!dit.injections.*")
 
 
 def test_each_row_of_table_3_is_a_recipe_of_both_sizes() -> None:
@@ -65,7 +65,7 @@ def test_rows_change_one_thing(row: str) -> None:
 def test_a_recipe_of_ones_own_changes_a_base(tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, OWN))
     assert recipe.name == "mine" and recipe.model.network.dit.num_layers == 2
-    assert recipe.train == AvatarData(people=4000, clips=7, edited_share=0.25)
+    assert recipe.train == AvatarData(people=20_000, clips=7, edited_share=0.25)
     assert recipe.stages == read_recipe("avatar-mini").stages
 
 

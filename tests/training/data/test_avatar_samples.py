@@ -166,4 +166,4 @@ def test_shards(tmp_path: Path, samples: list[TrainingSample]) -> None:
     for one, other in zip(read, samples, strict=False):
         assert_same(one, other)
     world = {"seed": 5, "split": "train", "people": 3, "num_frames": 5}
-    assert read.about == {"world": world, **SIZES, "views": 6, "edited_share": 0.0}
+    assert read.about == {"world": world, **SIZES, "views": 6, "edited_share": 0.0, "start": 0}
