@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.avatar.clips import World
-from fantasyid_engine.training.data.avatar_parts import Parts, part_folders, render_parts
+from fantasyid_engine.training.data.avatar_parts import open_parts, part_folders, render_parts
 from fantasyid_engine.training.data.latents import cached
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.data.shards import ShardedSamples
@@ -35,7 +35,7 @@ def open_samples(
         if accelerator.is_main_process:
             _render(data, folder, recipe, model, accelerator.device, tell)
         accelerator.wait_for_everyone()
-        return Parts(part_folders(folder, data.clips))
+        return open_parts(part_folders(folder, data.clips))
     folder = Path(data.folder)
     samples = ShardedSamples(folder)
     if not len(samples):

@@ -5,6 +5,7 @@
 B batch, L text tokens, C text width. Source: github.com/Fantasy-AMAP/fantasy-id @ c429092, models/pipeline_id.py.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +25,12 @@ class TextTokens:
     def cut(self) -> int:
         """Tokens that did not fit."""
         return max(0, self.count - self.tokens.shape[1])
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], length: int) -> Tensor:
+    """B prompts -> [B, length] int64, padded or cut."""
+    fitted = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    return torch.as_tensor(fitted.input_ids)
 
 
 class TextEncoder:
@@ -50,8 +57,6 @@ class TextEncoder:
     @torch.inference_mode()
     def _encode(self, prompt: str) -> TextTokens:
         count = len(self._tokenizer(prompt, verbose=False).input_ids)
-        fitted = self._tokenizer(
-            prompt, padding="max_length", max_length=self._max_length, truncation=True, return_tensors="pt"
-        )
-        tokens = self._encoder(fitted.input_ids.to(self._encoder.device), return_dict=True).last_hidden_state
+        ids = token_ids(self._tokenizer, [prompt], self._max_length)
+        tokens = self._encoder(ids.to(self._encoder.device), return_dict=True).last_hidden_state
         return TextTokens(tokens, count)

@@ -1,6 +1,7 @@
 """Pictures in half blocks: colours, sizes, and which terminals can draw them."""
 
 from io import BytesIO, StringIO, TextIOWrapper
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from fantasyid_engine.cli.preview import can_draw, half_blocks
 Colour = tuple[int, int, int]
 
 
-def terminal(**options: object) -> Console:
+def terminal(**options: Any) -> Console:
     settings = {"file": StringIO(), "force_terminal": True, "color_system": "truecolor", "width": 80, "_environ": {}}
-    return Console(**settings | options)  # type: ignore[arg-type]
+    return Console(**settings | options)
 
 
 def pixels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

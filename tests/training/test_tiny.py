@@ -12,7 +12,7 @@ from PIL import Image
 
 from fantasyid_engine.engine import Engine
 from fantasyid_engine.request import VideoRequest
-from fantasyid_engine.training.data.avatar_parts import Parts, part_folders
+from fantasyid_engine.training.data.avatar_parts import open_parts, part_folders
 from fantasyid_engine.training.export_run import export_run
 from tests.integration.cases import COMMAND
 from tests.training.cases import TINY
@@ -37,7 +37,7 @@ def rendered(run: Path) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     export_run(run, run.parent / "model")
     pairs = []
     with Engine.from_pretrained(run.parent / "model") as engine:
-        for seed, sample in enumerate(Parts(part_folders(run / "data" / "train", CLIPS))):
+        for seed, sample in enumerate(open_parts(part_folders(run / "data" / "train", CLIPS))):
             photo = io.BytesIO()
             Image.fromarray(sample.views[0].permute(1, 2, 0).numpy()).save(photo, "PNG")
             request = VideoRequest(image=photo.getvalue(), prompt=sample.prompt, seed=seed, num_inference_steps=20)
@@ -104,7 +104,7 @@ def test_the_shape_is_read_off_the_photo(run: Path, rendered: object) -> None:
     model = load_model(run.parent / "model", dtype=torch.float32)
     regressor = model.network.shape
     assert regressor is not None
-    samples = list(Parts(part_folders(run / "data" / "train", CLIPS)))
+    samples = list(open_parts(part_folders(run / "data" / "train", CLIPS)))
     with torch.inference_mode():
         features = model.network.tower(clip_normalised(torch.stack([s.views[0] for s in samples]).float() / 255))
         vertices = regressor.vertices(regressor(features))

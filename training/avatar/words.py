@@ -1,7 +1,7 @@
 """The tokenizer of avatars' prompts: byte pairs learnt from how the world words things, so that most words are a token.
 
-Any text has tokens (unknown words fall apart into pieces, in the end into bytes), but a prompt of 96 bytes takes about
-twenty in place of 96, and the DiT attends to all of them.
+Any text has tokens (unknown words fall apart into pieces, in the end into bytes), but a prompt of 80 bytes takes about
+twenty, and the DiT attends to all of them.
 """
 
 from collections.abc import Iterator

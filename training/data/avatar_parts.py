@@ -10,17 +10,16 @@ import json
 import os
 import subprocess
 import sys
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.utils.data import ConcatDataset
 
 from fantasyid_engine.errors import OutputError, ResourceError, WriteError
 from fantasyid_engine.training.avatar.clips import World
@@ -33,21 +32,10 @@ PART = 1000
 _POLL_S = 0.5
 
 
-class Parts(Sequence[TrainingSample]):
-    """Samples of several folders, one after the other."""
-
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self._parts = [ShardedSamples(folder) for folder in folders]
-        self._ends = list(accumulate(map(len, self._parts)))
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def __getitem__(self, index: int) -> TrainingSample:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        number = bisect_right(self._ends, index)
-        return self._parts[number][index - (self._ends[number - 1] if number else 0)]
+def open_parts(folders: Sequence[Path]) -> Sequence[TrainingSample]:
+    """Samples of several folders, one after the other; raises InputError as `ShardedSamples` does."""
+    joined: Any = ConcatDataset([cast("Any", ShardedSamples(folder)) for folder in folders])
+    return joined
 
 
 def part_folders(folder: Path, count: int) -> list[Path]:

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from fantasyid_engine.face.conditioning import clip_normalised
 from fantasyid_engine.sampling.schedule import alphas_cumprod
-from fantasyid_engine.text.encoder import TextEncoder
+from fantasyid_engine.text.encoder import TextEncoder, token_ids
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.draws import chance
 from fantasyid_engine.training.objective import Prediction, noised, target
@@ -55,10 +55,7 @@ class DiffusionTask(Task):
             batch["text"] = torch.where(null[:, None, None], self.null_tokens.cpu(), tokens)
         else:
             prompts = ["" if left_out else s.prompt for s, left_out in zip(samples, null.tolist(), strict=True)]
-            fitted = self.tokenizer(
-                prompts, padding="max_length", max_length=self.text_length, truncation=True, return_tensors="pt"
-            )
-            batch["text_ids"] = fitted.input_ids
+            batch["text_ids"] = token_ids(self.tokenizer, prompts, self.text_length)
         return batch
 
     def _draw(self, sample: TrainingSample, generator: torch.Generator) -> Batch:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from fantasyid_engine.evaluation.vocabulary import VALUES, attributes_in
+from fantasyid_engine.text.encoder import token_ids
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.tasks.task import Batch, Task
 from fantasyid_engine.weights.model import Model
@@ -36,15 +37,12 @@ class TextTask(Task):
     def batch(self, samples: Sequence[TrainingSample], generators: Sequence[torch.Generator], step: int) -> Batch:
         """Draws nothing."""
         prompts = [sample.prompt for sample in samples]
-        fitted = self.tokenizer(
-            prompts, padding="max_length", max_length=self.text_length, truncation=True, return_tensors="pt"
-        )
         said = [attributes_in(prompt) for prompt in prompts]
         named = {
             name: torch.tensor([values.index(names[name]) + 1 if name in names else 0 for names in said])
             for name, values in VALUES.items()
         }
-        return {"text_ids": torch.as_tensor(fitted.input_ids)} | named
+        return {"text_ids": token_ids(self.tokenizer, prompts, self.text_length)} | named
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, a mean over batch and attributes, and the share of attributes that are read right."""

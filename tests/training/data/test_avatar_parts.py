@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from fantasyid_engine.errors import OutputError
 from fantasyid_engine.training.avatar.clips import World
 from fantasyid_engine.training.data import avatar_parts
 from fantasyid_engine.training.data.avatar import avatar_samples
-from fantasyid_engine.training.data.avatar_parts import Parts, part_folders, render_parts
+from fantasyid_engine.training.data.avatar_parts import open_parts, part_folders, render_parts
+from fantasyid_engine.training.data.sample import TrainingSample
 
 WORLD = World(seed=0, split="train", people=9, num_frames=2)
 HOW: dict[str, Any] = {"size": 16, "view_size": 16, "crop_size": 16, "views": 2, "edited_share": 0.5}
@@ -25,10 +27,10 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(avatar_parts, "PART", 2)
 
 
-def render(folder: Path, count: int, told: list[tuple[int, int]] | None = None) -> Parts:
+def render(folder: Path, count: int, told: list[tuple[int, int]] | None = None) -> Sequence[TrainingSample]:
     heard = [] if told is None else told
     render_parts(folder, WORLD, count, HOW, CPU, lambda done, total: heard.append((done, total)))
-    return Parts(part_folders(folder, count))
+    return open_parts(part_folders(folder, count))
 
 
 def test_parts_are_the_clips_in_order(small_parts: None, tmp_path: Path) -> None:
