@@ -1,7 +1,8 @@
 """How a head and its face move through a clip.
 
 Paths are given at key times, as fractions of the clip, and eased between them; the keys that carry a motion fall on
-frames, so that a short clip shows it too. F frames.
+frames, so that a short clip shows it too. A motion takes most of its clip: a VAE that halves the frames shows a head
+that jumps between two as two heads. F frames.
 
     pose        yaw, pitch, roll in radians: + turns towards the picture's right, up, and the head's top to the right
     expression  coefficients in the order of `EXPRESSION`
@@ -146,7 +147,7 @@ def _turn_yaw(pose_F3: Floats, face_F6: Floats, keys: Sequence[float], values: S
 def _turn(side: int) -> Callable[[Floats, Floats, Rng], None]:
     def move(pose_F3: Floats, face_F6: Floats, rng: Rng) -> None:
         start, end = -side * rng.uniform(0, 0.18), side * rng.uniform(0.5, 0.7)
-        begin, stop = rng.uniform(0.05, 0.25), rng.uniform(0.55, 0.9)
+        begin, stop = rng.uniform(0, 0.15), rng.uniform(0.8, 1)
         _turn_yaw(pose_F3, face_F6, (begin, stop), (start, end), rng)
         dip = rng.uniform(-0.04, 0.02)
         pose_F3[:, _PITCH] += _path((begin, (begin + stop) / 2, stop), (0, dip, 0), _times(pose_F3))
@@ -157,14 +158,13 @@ def _turn(side: int) -> Callable[[Floats, Floats, Rng], None]:
 def _look_around(pose_F3: Floats, face_F6: Floats, rng: Rng) -> None:
     side = rng.choice((-1, 1))
     first, second = rng.uniform(0.36, 0.5, 2)
-    keys = (rng.uniform(0, 0.1), rng.uniform(0.26, 0.38), rng.uniform(0.68, 0.85), 1)
-    back = rng.uniform(0.6, 1)
-    values = (rng.uniform(-0.1, 0.1), side * first, -side * second, -side * second * back)
+    keys = (rng.uniform(0, 0.08), rng.uniform(0.34, 0.45), rng.uniform(0.9, 1))
+    values = (rng.uniform(-0.1, 0.1), side * first, -side * second)
     _turn_yaw(pose_F3, face_F6, keys, values, rng)
 
 
 def _nod(pose_F3: Floats, face_F6: Floats, rng: Rng) -> None:
-    twice = rng.random() < 0.5 and len(pose_F3) >= 9
+    twice = rng.random() < 0.5 and len(pose_F3) >= 17
     depths = rng.uniform(0.3, 0.42, 2) * (1, 0.95)
     rebound = rng.uniform(-0.02, 0.05, 2)
     begin = rng.uniform(0, 0.2)
@@ -172,7 +172,7 @@ def _nod(pose_F3: Floats, face_F6: Floats, rng: Rng) -> None:
         steps = begin / 2 + np.cumsum([0, *rng.uniform(0.18, 0.23, 4)])
         values = (0, -depths[0], rebound[0], -depths[1], rebound[1])
     else:
-        steps = begin + np.cumsum([0, rng.uniform(0.22, 0.4), rng.uniform(0.22, 0.4)])
+        steps = begin / 2 + np.cumsum([0, *rng.uniform(0.36, 0.45, 2)])
         values = (0, -depths[0], rebound[0])
     down = _keyed(pose_F3, [float(step) for step in steps], values)(_times(pose_F3))
     pose_F3[:, _PITCH] += down
@@ -181,7 +181,7 @@ def _nod(pose_F3: Floats, face_F6: Floats, rng: Rng) -> None:
 
 def _tilt(pose_F3: Floats, face_F6: Floats, rng: Rng) -> None:
     end = rng.choice((-1, 1)) * rng.uniform(0.28, 0.42)
-    begin, stop = rng.uniform(0.05, 0.25), rng.uniform(0.5, 0.85)
+    begin, stop = rng.uniform(0, 0.15), rng.uniform(0.75, 1)
     pose_F3[:, _ROLL] += _keyed(pose_F3, (begin, stop), (0, end - pose_F3[0, _ROLL]))(_times(pose_F3))
 
 
@@ -194,7 +194,8 @@ def _smile(pose_F3: Floats, face_F6: Floats, rng: Rng) -> None:
 
 
 def _talk(pose_F3: Floats, face_F6: Floats, rng: Rng) -> None:
-    openings = min(int(rng.integers(3, 6)), max((len(pose_F3) - 1) // 2, 1))
+    steps = len(pose_F3) - 1
+    openings = min(int(rng.integers(3, 6)), max(steps // 4, 2), max(steps // 2, 1))
     spans = rng.uniform(0.7, 1.3, 2 * openings)
     ends = np.cumsum([0, *spans]) / spans.sum()
     shut, wide = rng.uniform(0, 0.12, openings + 1), rng.uniform(0.5, 0.9, openings)

@@ -58,7 +58,7 @@ def test_nod(num_frames):
         assert 1 <= len(dips) <= 2 and (dips >= 0.25).all()
         assert np.ptp(made.pose[:, 0]) < 0.03
         swings.add(len(dips))
-    assert swings == ({1} if num_frames < 9 else {1, 2})
+    assert swings == ({1} if num_frames < 17 else {1, 2})
 
 
 @pytest.mark.parametrize("num_frames", FRAMES)
