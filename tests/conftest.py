@@ -1,11 +1,17 @@
 """Fixtures: the authors' small golden model on disk in their layout, and loaded by the product's loader."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+# Before anything imports Triton: without a GPU its kernels are interpreted.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 from safetensors.torch import save_file
 
 from fantasyid_engine.models.network import Network

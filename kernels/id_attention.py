@@ -1,0 +1,262 @@
+"""Video tokens to attention over a face's tokens in one launch: LayerNorm, projection, attention; also folded.
+
+    z = rstd (x W^T - mean sums) + offsets        the LayerNorm, its gain inside W: sums = W 1, offsets = W_q bias
+    plain    out_h = softmax(z_h K_h^T / sqrt d) V_h          W = W_q gain
+    folded   out_h = softmax(z_h)                             W_h = K_h W_q[h] gain / sqrt d: a row a key
+
+A program takes `BLOCK_M` tokens of one head: the projection's loop over D leaves that head's queries (or logits) in
+registers, where everything else happens. Up to 128 keys are one tile; more are looped over with an online softmax.
+Logits and softmax are float32. `sums` are of the rounded weights, so that a mean cancels exactly however large it is.
+
+B batch, N video tokens, D width, K identity tokens, d channels a head; weights and id_kv of batch 1 serve all.
+Source: FantasyID paper, section 3.5. Ground truth: `reference.id_attention`.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fantasyid_engine.kernels.checks import fits, row_major
+
+ONE_TURN = 128
+"""Up to so many keys are one tile."""
+TURN = 64
+"""Keys of one turn of the loop over more of them; at 128 an A100 would spill registers."""
+
+
+@triton.jit
+def _logits(q, k_at, start, keys, columns, cols, col_inside, scale, PRECISION: tl.constexpr, BLOCK_K: tl.constexpr):
+    """Of q with the keys from `start` on; behind the last one -inf."""
+    key = start + tl.arange(0, BLOCK_K)
+    present = key < keys
+    at = k_at + key[None, :] * columns + cols[:, None]
+    k = tl.load(at, mask=present[None, :] & col_inside[:, None], other=0.0)
+    return tl.where(present[None, :], tl.dot(q, k, input_precision=PRECISION) * scale, float("-inf"))
+
+
+@triton.jit
+def _values(v_at, start, keys, columns, cols, col_inside, BLOCK_K: tl.constexpr):
+    key = start + tl.arange(0, BLOCK_K)
+    at = v_at + key[:, None] * columns + cols[None, :]
+    return tl.load(at, mask=(key < keys)[:, None] & col_inside[None, :], other=0.0)
+
+
+@triton.jit
+def _attention(
+    x_ptr,
+    stats_ptr,
+    weight_ptr,
+    sums_ptr,
+    offsets_ptr,
+    keys_ptr,
+    values_ptr,
+    out_ptr,
+    tokens,
+    dim,
+    columns,
+    keys,
+    scale,
+    x_batch,
+    x_token,
+    weight_batch,
+    sums_batch,
+    kv_batch,
+    kv_head,
+    out_batch,
+    out_token,
+    heads,
+    NORM: tl.constexpr,
+    FOLDED: tl.constexpr,
+    ONE_TURN: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    batch = tl.program_id(1).to(tl.int64)
+    tile, head = tl.program_id(0) // heads, tl.program_id(0) % heads
+    rows = tile.to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    row_inside = rows < tokens
+    cols = tl.arange(0, BLOCK_C)
+    col_inside = cols < columns
+
+    x_at = x_ptr + batch * x_batch + rows[:, None] * x_token
+    weight_at = weight_ptr + batch * weight_batch + (head * columns + cols).to(tl.int64)[None, :] * dim
+    z = tl.zeros((BLOCK_M, BLOCK_C), tl.float32)
+    for start in range(0, dim, BLOCK_D):
+        along = start + tl.arange(0, BLOCK_D)
+        a = tl.load(x_at + along[None, :], mask=row_inside[:, None] & (along[None, :] < dim), other=0.0)
+        b = tl.load(weight_at + along[:, None], mask=(along[:, None] < dim) & col_inside[None, :], other=0.0)
+        z = tl.dot(a, b, z, input_precision=PRECISION)
+
+    if NORM:
+        stats_at = stats_ptr + (batch * tokens + rows) * 2
+        mean = tl.load(stats_at, mask=row_inside, other=0.0)
+        rstd = tl.load(stats_at + 1, mask=row_inside, other=0.0)
+        own = batch * sums_batch + head * columns + cols
+        sums = tl.load(sums_ptr + own, mask=col_inside, other=0.0)
+        offsets = tl.load(offsets_ptr + own, mask=col_inside, other=0.0)
+        z = rstd[:, None] * (z - mean[:, None] * sums[None, :]) + offsets[None, :]
+
+    inside = row_inside[:, None] & col_inside[None, :]
+    out_at = out_ptr + batch * out_batch + rows[:, None] * out_token + head * columns + cols[None, :]
+    if FOLDED:
+        z = tl.where(cols[None, :] < keys, z, float("-inf"))
+        z = tl.exp(z - tl.max(z, 1)[:, None])
+        z = z / tl.sum(z, 1)[:, None]
+    else:
+        q = z.to(x_ptr.dtype.element_ty)
+        own = batch * kv_batch + head * kv_head
+        k_at, v_at = keys_ptr + own, values_ptr + own
+        if ONE_TURN:
+            z = _logits(q, k_at, 0, keys, columns, cols, col_inside, scale, PRECISION, BLOCK_K)
+            z = tl.exp(z - tl.max(z, 1)[:, None])
+            total = tl.sum(z, 1)
+            v = _values(v_at, 0, keys, columns, cols, col_inside, BLOCK_K)
+            z = tl.dot(z.to(v.dtype), v, input_precision=PRECISION)
+        else:
+            top = tl.full((BLOCK_M,), float("-inf"), tl.float32)
+            total = tl.zeros((BLOCK_M,), tl.float32)
+            z = tl.zeros((BLOCK_M, BLOCK_C), tl.float32)
+            for start in tl.range(0, keys, BLOCK_K, num_stages=1):
+                logits = _logits(q, k_at, start, keys, columns, cols, col_inside, scale, PRECISION, BLOCK_K)
+                higher = tl.maximum(top, tl.max(logits, 1))
+                weights = tl.exp(logits - higher[:, None])
+                kept = tl.exp(top - higher)
+                total = total * kept + tl.sum(weights, 1)
+                v = _values(v_at, start, keys, columns, cols, col_inside, BLOCK_K)
+                z = tl.dot(weights.to(v.dtype), v, z * kept[:, None], input_precision=PRECISION)
+                top = higher
+        z = z / total[:, None]
+    tl.store(out_at, z.to(out_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _stats(x_ptr, stats_ptr, tokens, dim, x_batch, x_token, eps, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    cols = tl.arange(0, BLOCK)
+    at = x_ptr + (row // tokens) * x_batch + (row % tokens) * x_token
+    x = tl.load(at + cols, mask=cols < dim, other=0.0).to(tl.float32)
+    mean = tl.sum(x, 0) / dim
+    centred = tl.where(cols < dim, x - mean, 0.0)
+    tl.store(stats_ptr + row * 2, mean)
+    tl.store(stats_ptr + row * 2 + 1, 1.0 / tl.sqrt(tl.sum(centred * centred, 0) / dim + eps))
+
+
+@torch.library.custom_op("fantasyid::row_stats", mutates_args=())
+def row_stats(x: Tensor, eps: float) -> Tensor:
+    """Mean and 1 / standard deviation of each row: x [B, N, D] -> [B, N, 2] float32."""
+    x = row_major(x)
+    batch, tokens, dim = x.shape
+    stats = torch.empty((batch, tokens, 2), dtype=torch.float32, device=x.device)
+    block = triton.next_power_of_2(dim)
+    _stats[(batch * tokens,)](
+        *(x, stats, tokens, dim, x.stride(0), x.stride(1), eps), BLOCK=block, num_warps=min(max(block // 512, 1), 8)
+    )
+    return stats
+
+
+@torch.library.custom_op("fantasyid::id_attention", mutates_args=())
+def id_attention(
+    x: Tensor,
+    stats: Tensor | None,
+    weight: Tensor,
+    sums: Tensor | None,
+    offsets: Tensor | None,
+    id_kv: Tensor | None,
+    heads: int,
+    keys: int,
+) -> Tensor:
+    """Attention of video tokens to a face.
+
+    Args:
+        x: video tokens [B, N, D], any strides.
+        stats: of `row_stats` [B, N, 2]; None for no LayerNorm.
+        weight: [1 or B, heads * C, D] in x's dtype; C is d, or at least `keys` where it is folded.
+        sums: of the weight's rows [1 or B, heads * C] float32, with `stats`.
+        offsets: as `sums`, what is added.
+        id_kv: [2, 1 or B, heads, K, d] in x's dtype; None where it is folded into `weight`.
+        heads: number of heads.
+        keys: K.
+
+    Returns:
+        [B, N, heads * d] in x's dtype; folded: the weights of all keys [B, N, heads * C], 0 behind each head's last.
+    """
+    columns = _check(x, stats, weight, sums, offsets, id_kv, heads, keys)
+    (batch, tokens, dim), folded = x.shape, id_kv is None
+    out = torch.empty((batch, tokens, heads * columns), dtype=x.dtype, device=x.device)
+    x, weight = row_major(x), weight.contiguous()
+    k, v = (x, x) if id_kv is None else id_kv.contiguous().unbind(0)
+    one, lone = len(weight) == 1, id_kv is None or id_kv.shape[1] == 1
+    sums, offsets, stats = (x if part is None else part.contiguous() for part in (sums, offsets, stats))
+    block_c = max(16, triton.next_power_of_2(columns))
+    exact = x.element_size() == 4  # no tensor cores: for tests, not for speed
+    block_m = 32 if exact else 128
+    _attention[(triton.cdiv(tokens, block_m) * heads, batch)](
+        *(x, stats, weight, sums, offsets, k, v, out, tokens, dim, columns, keys),
+        1.0 if folded else 1 / math.sqrt(columns),
+        *(x.stride(0), x.stride(1), 0 if one else weight.stride(0), 0 if one else heads * columns),
+        *(0 if lone else k.stride(0), 0 if folded else k.stride(1)),
+        *(out.stride(0), out.stride(1), heads),
+        NORM=stats is not x,
+        FOLDED=folded,
+        ONE_TURN=keys <= ONE_TURN,
+        PRECISION="ieee" if exact else "tf32",
+        BLOCK_M=block_m,
+        BLOCK_C=block_c,
+        BLOCK_D=16 if exact else 64,
+        BLOCK_K=max(16, triton.next_power_of_2(keys)) if keys <= ONE_TURN else TURN,
+        num_warps=8,
+        num_stages=3,
+    )
+    return out
+
+
+def _check(
+    x: Tensor,
+    stats: Tensor | None,
+    weight: Tensor,
+    sums: Tensor | None,
+    offsets: Tensor | None,
+    id_kv: Tensor | None,
+    heads: int,
+    keys: int,
+) -> int:
+    """-> columns a head."""
+    batch, tokens, dim = x.shape
+    columns = weight.shape[1] // heads
+    right = weight.shape[1:] == (heads * columns, dim) and len(weight) in (1, batch) and weight.dtype == x.dtype
+    fits("id_attention", right, f"weight {tuple(weight.shape)} for {heads} heads, x {tuple(x.shape)}")
+    fits("id_attention", (stats is None) == (sums is None) == (offsets is None), "stats, sums and offsets go together")
+    for part, shape in ((sums, weight.shape[:2]), (offsets, weight.shape[:2]), (stats, (batch, tokens, 2))):
+        right = part is None or (part.shape == shape and part.dtype == torch.float32)
+        fits("id_attention", right, f"stats, sums or offsets; expected {tuple(shape)} float32")
+    if id_kv is None:
+        fits("id_attention", 1 <= keys <= columns, f"{keys} keys in {columns} columns")
+    else:
+        right = id_kv.shape in ((2, 1, heads, keys, columns), (2, batch, heads, keys, columns))
+        fits("id_attention", right and id_kv.dtype == x.dtype and keys >= 1, f"id_kv {tuple(id_kv.shape)}, {keys} keys")
+    return columns
+
+
+@row_stats.register_fake
+def _(x: Tensor, eps: float) -> Tensor:
+    return x.new_empty((*x.shape[:2], 2), dtype=torch.float32)
+
+
+@id_attention.register_fake
+def _(
+    x: Tensor,
+    stats: Tensor | None,
+    weight: Tensor,
+    sums: Tensor | None,
+    offsets: Tensor | None,
+    id_kv: Tensor | None,
+    heads: int,
+    keys: int,
+) -> Tensor:
+    return x.new_empty((*x.shape[:2], weight.shape[1]))

@@ -1,0 +1,83 @@
+"""The ops as the network calls them: each goes to its Triton kernel or to its plain-torch reference (`dispatch`).
+
+Shapes and letters: see `reference`.
+"""
+
+from torch import Tensor
+
+from fantasyid_engine.kernels import reference
+from fantasyid_engine.kernels.dispatch import wants_mesh_triton, wants_triton
+
+
+def norm_modulate(
+    h_BTD: Tensor, weight_D: Tensor, bias_D: Tensor, modulation_B6D: Tensor, length: int, eps: float
+) -> Tensor:
+    """LayerNorm(h) (1 + scale) + shift, of text (the first `length` tokens) and video by their own rows."""
+    if not wants_triton(h_BTD, weight_D, modulation_B6D):
+        return reference.norm_modulate(h_BTD, weight_D, bias_D, modulation_B6D, length, eps)
+    from fantasyid_engine.kernels import norm_modulate as op
+
+    return op.norm_modulate(h_BTD, weight_D, bias_D, modulation_B6D, length, eps)
+
+
+def gate_residual(h_BTD: Tensor, d_BTD: Tensor, modulation_B6D: Tensor, length: int) -> Tensor:
+    """Gives h + gate d, of text and video by their own gates."""
+    if not wants_triton(h_BTD, d_BTD, modulation_B6D):
+        return reference.gate_residual(h_BTD, d_BTD, modulation_B6D, length)
+    from fantasyid_engine.kernels import norm_modulate as op
+
+    return op.gate_residual(h_BTD, d_BTD, modulation_B6D, length)
+
+
+def gate_residual_norm_modulate(
+    h_BTD: Tensor,
+    d_BTD: Tensor,
+    gates_B6D: Tensor,
+    weight_D: Tensor,
+    bias_D: Tensor,
+    modulation_B6D: Tensor,
+    length: int,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    """`gate_residual` with `gates`, then `norm_modulate` of it with `modulation` -> both results."""
+    if not wants_triton(h_BTD, d_BTD, gates_B6D, weight_D, modulation_B6D):
+        h_BTD = reference.gate_residual(h_BTD, d_BTD, gates_B6D, length)
+        return h_BTD, reference.norm_modulate(h_BTD, weight_D, bias_D, modulation_B6D, length, eps)
+    from fantasyid_engine.kernels import norm_modulate as op
+
+    return op.gate_residual_norm_modulate(h_BTD, d_BTD, gates_B6D, weight_D, bias_D, modulation_B6D, length, eps)
+
+
+def qk_norm_rope(
+    qkv_BT3C: Tensor,
+    heads: int,
+    q_norm_d: tuple[Tensor, Tensor],
+    k_norm_d: tuple[Tensor, Tensor],
+    cos_Nd: Tensor | None,
+    sin_Nd: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    """From a fused projection q and k, normalised per head (weight, bias), rotary on the video -> [B, heads, T, d]."""
+    if not wants_triton(qkv_BT3C, *q_norm_d, *k_norm_d):
+        return reference.qk_norm_rope(qkv_BT3C, heads, *q_norm_d, *k_norm_d, cos_Nd, sin_Nd, eps)
+    from fantasyid_engine.kernels import qk_norm_rope as op
+
+    return op.qk_norm_rope(qkv_BT3C, heads, *q_norm_d, *k_norm_d, cos_Nd, sin_Nd, eps)
+
+
+def spiral_conv(x_BVC: Tensor, index_VS: Tensor, weight_DSC: Tensor, bias_D: Tensor, *, elu: bool) -> Tensor:
+    """Gather spirals, linear, ELU where it is asked for -> [B, V, D]; has a gradient."""
+    if not wants_mesh_triton(x_BVC, weight_DSC):
+        return reference.spiral_conv(x_BVC, index_VS, weight_DSC, bias_D, elu)
+    from fantasyid_engine.kernels import spiral_conv as op
+
+    return op.spiral_conv(x_BVC, index_VS, weight_DSC, bias_D, elu)
+
+
+def resample(x_BVC: Tensor, index_WJ: Tensor, value_WJ: Tensor) -> Tensor:
+    """Weighted sum of J vertices for each of another mesh -> [B, W, C]; has a gradient."""
+    if not wants_mesh_triton(x_BVC):
+        return reference.resample(x_BVC, index_WJ, value_WJ)
+    from fantasyid_engine.kernels import resample as op
+
+    return op.resample(x_BVC, index_WJ, value_WJ)
