@@ -235,7 +235,8 @@ class Engine:
             watch.step(done, partial(job.state, done, x, x0, noise.state()), partial(self._preview, job, x0))
 
         with watch.stage("denoise", job.num_steps), out_of_memory_as_error("denoising"):
-            predict = dit_predictor(dit, face.id_kv, text_BLC, image_BFCHW, job.size, job.guidance_scale)
+            timesteps = [step.t for step in solver]
+            predict = dit_predictor(dit, face.id_kv, text_BLC, image_BFCHW, job.size, job.guidance_scale, timesteps)
             x_BFCHW = denoise(predict, solver, x_BFCHW, history=history, steps_done=steps_done, on_step=on_step)
         if not bool(x_BFCHW.isfinite().all()):
             advice = "fetch its weights again" if job.plan.precision == "float32" else "try --precision float32"

@@ -106,11 +106,16 @@ def layer_aware(
     x_BND: Tensor, m_BND: Tensor, depthwise_D33: Tensor, weight_D: Tensor, bias_D: Tensor, grid: Grid, eps: float
 ) -> Tensor:
     """Gives x + LayerNorm(depthwise 3x3 of m over each latent frame's tokens)."""
+    return x_BND + conv_norm(m_BND, depthwise_D33, weight_D, bias_D, grid, eps)
+
+
+def conv_norm(m_BND: Tensor, depthwise_D33: Tensor, weight_D: Tensor, bias_D: Tensor, grid: Grid, eps: float) -> Tensor:
+    """What F_l does behind its 1x1 projection, without the residual."""
     _, rows, columns = grid
     maps = rearrange(m_BND, "b (f h w) d -> (b f) d h w", h=rows, w=columns)
     made = F.conv2d(maps, depthwise_D33[:, None], padding=1, groups=len(weight_D))
     made = rearrange(made, "(b f) d h w -> b (f h w) d", b=len(m_BND))
-    return x_BND + F.layer_norm(made, made.shape[-1:], weight_D, bias_D, eps)
+    return F.layer_norm(made, made.shape[-1:], weight_D, bias_D, eps)
 
 
 def spiral_conv(x_BVC: Tensor, index_VS: Tensor, weight_DSC: Tensor, bias_D: Tensor, elu: bool) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fantasyid_engine.config.schema import DiTConfig
-from fantasyid_engine.models.embedding import apply_rotary
+from fantasyid_engine.kernels.reference import rotate
 
 
 def split_heads(x_BNC: Tensor, num_heads: int) -> Tensor:
@@ -45,7 +45,7 @@ class JointAttention(nn.Module):
         k = self.norm_k(split_heads(self.to_k(h), self.num_heads))
         v = split_heads(self.to_v(h), self.num_heads)
         if cos is not None and sin is not None:
-            q = torch.cat([q[:, :, :length], apply_rotary(q[:, :, length:], cos, sin)], dim=2)
-            k = torch.cat([k[:, :, :length], apply_rotary(k[:, :, length:], cos, sin)], dim=2)
+            q = torch.cat([q[:, :, :length], rotate(q[:, :, length:], cos, sin)], dim=2)
+            k = torch.cat([k[:, :, :length], rotate(k[:, :, length:], cos, sin)], dim=2)
         h = self.to_out(merge_heads(F.scaled_dot_product_attention(q, k, v)))
         return h[:, length:], h[:, :length]

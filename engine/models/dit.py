@@ -11,6 +11,9 @@ E time-embedding width, I injections, K identity tokens.
 Source: CogVideoX (Yang et al. 2024), diffusers' `CogVideoXTransformer3DModel`; FantasyID paper, section 3.5.
 """
 
+from collections.abc import Callable, Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -87,7 +90,9 @@ class DiT(nn.Module):
             ValueError: latents or timesteps of another size or batch than `embedded`, or `id_kv` of another model or
                 batch.
         """
-        self._check(latents_BFCHW, timestep_B, embedded, id_kv)
+        check_inputs(self.config, latents_BFCHW, embedded, id_kv)
+        if tuple(timestep_B.shape) not in ((1,), (len(latents_BFCHW),)):
+            raise ValueError(f"timesteps of shape {tuple(timestep_B.shape)}; expected [1 or {len(latents_BFCHW)}]")
         emb_BE = self.time_embedding(timestep_B)
         x_BND = self.patch_embed(latents_BFCHW, embedded)
         c_BLD = embedded.text.expand(x_BND.shape[0], -1, -1)
@@ -98,32 +103,53 @@ class DiT(nn.Module):
                 x_BND = self.injections(i, x_BND, id_kv, embedded.grid)
 
         x_BND = self.proj_out(self.norm_out(self.norm_final(x_BND), emb_BE))
-        return self._unpatchify(x_BND, embedded.grid)
+        return unpatchify(x_BND, embedded.grid, self.config)
 
-    def _check(self, latents_BFCHW: Tensor, timestep_B: Tensor, embedded: Embedded, id_kv: Tensor | None) -> None:
-        """Shapes only, so that it costs a compiled or exported graph nothing."""
-        config, (frames, rows, columns) = self.config, embedded.grid
-        batch, patch = len(latents_BFCHW), config.patch_size
-        if tuple(timestep_B.shape) not in ((1,), (batch,)):
-            raise ValueError(f"timesteps of shape {tuple(timestep_B.shape)}; expected [1 or {batch}]")
-        expected = (frames, config.out_channels, rows * patch, columns * patch)
-        if tuple(latents_BFCHW.shape[1:]) != expected:
-            raise ValueError(f"latents of {tuple(latents_BFCHW.shape[1:])}; embedded for {expected} (F, C, H, W)")
-        if len(embedded.text) not in (1, batch) or len(embedded.video) not in (1, batch):
-            raise ValueError(f"{batch} latents; embedded for {max(len(embedded.text), len(embedded.video))}")
-        if id_kv is None:
-            return
-        injection = config.injection
-        if injection is None:
-            raise ValueError("id_kv for a model without injections")
-        count, heads, head_dim = config.num_injections, injection.num_heads, injection.head_dim
-        fits = (*id_kv.shape[:2], id_kv.shape[3], id_kv.shape[5]) == (count, 2, heads, head_dim)
-        if not fits or id_kv.shape[2] not in (1, batch):
-            takes = f"[{count}, 2, 1 or {batch}, {heads}, K, {head_dim}]"
-            raise ValueError(f"id_kv of {tuple(id_kv.shape)}; this model takes {takes}")
+    @torch.inference_mode()
+    def predictor(self, embedded: Embedded, id_kv: Tensor, timesteps: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
+        """Latents [B, F, C, H, W] of any dtype and a timestep -> prediction, for one render.
 
-    def _unpatchify(self, x_BND: Tensor, grid: tuple[int, int, int]) -> Tensor:
-        frames, rows, columns = grid
-        p = self.config.patch_size
-        x = x_BND.reshape(-1, frames, rows, columns, self.config.out_channels, p, p)
-        return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1, frames, self.config.out_channels, rows * p, columns * p)
+        Args:
+            embedded: what `embed` returned for the request.
+            id_kv: keys and values of the face [I, 2, 1 or B, heads, K, d].
+            timesteps: those that the render visits.
+        """
+        weight = self.proj_out.weight
+
+        def predict(x_BFCHW: Tensor, t: int) -> Tensor:
+            # The latents stay float32 from step to step; the network sees them in its own dtype.
+            return self(x_BFCHW.to(weight.dtype), torch.tensor([t], device=weight.device), embedded, id_kv)
+
+        return predict
+
+
+def check_inputs(config: DiTConfig, latents_BFCHW: Tensor, embedded: Embedded, id_kv: Tensor | None) -> None:
+    """Shapes only, so that it costs a compiled or exported graph nothing.
+
+    Raises:
+        ValueError: see `DiT.forward`.
+    """
+    (frames, rows, columns), batch, patch = embedded.grid, len(latents_BFCHW), config.patch_size
+    expected = (frames, config.out_channels, rows * patch, columns * patch)
+    if tuple(latents_BFCHW.shape[1:]) != expected:
+        raise ValueError(f"latents of {tuple(latents_BFCHW.shape[1:])}; embedded for {expected} (F, C, H, W)")
+    if len(embedded.text) not in (1, batch) or len(embedded.video) not in (1, batch):
+        raise ValueError(f"{batch} latents; embedded for {max(len(embedded.text), len(embedded.video))}")
+    if id_kv is None:
+        return
+    injection = config.injection
+    if injection is None:
+        raise ValueError("id_kv for a model without injections")
+    count, heads, head_dim = config.num_injections, injection.num_heads, injection.head_dim
+    fits = (*id_kv.shape[:2], id_kv.shape[3], id_kv.shape[5]) == (count, 2, heads, head_dim)
+    if not fits or id_kv.shape[2] not in (1, batch):
+        takes = f"[{count}, 2, 1 or {batch}, {heads}, K, {head_dim}]"
+        raise ValueError(f"id_kv of {tuple(id_kv.shape)}; this model takes {takes}")
+
+
+def unpatchify(x_BND: Tensor, grid: tuple[int, int, int], config: DiTConfig) -> Tensor:
+    """Video tokens [B, N, patch * patch * C] -> latents [B, F, C, H, W]."""
+    frames, rows, columns = grid
+    p, channels = config.patch_size, config.out_channels
+    x = x_BND.reshape(-1, frames, rows, columns, channels, p, p)
+    return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1, frames, channels, rows * p, columns * p)

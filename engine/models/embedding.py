@@ -101,13 +101,6 @@ def over_grid(time_FC: Tensor, row_HC: Tensor, column_WC: Tensor) -> list[Tensor
     return [axis.expand(*sizes, -1) for axis in axes]
 
 
-def apply_rotary(x_BHND: Tensor, cos_ND: Tensor, sin_ND: Tensor) -> Tensor:
-    """Rotates the channel pairs (2j, 2j + 1) of x [B, heads, N, head_dim]; product in float32, result in x's dtype."""
-    even, odd = x_BHND.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack([-odd, even], dim=-1).flatten(-2)
-    return (x_BHND.float() * cos_ND + turned * sin_ND).to(x_BHND.dtype)
-
-
 def sincos_positions(grid: tuple[int, int, int], dim: int, spatial_scale: float, temporal_scale: float) -> Tensor:
     """Fixed 3-D positions of all video tokens [N, dim] float32, in the order (frame, row, column)."""
     frames, rows, columns = grid

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fantasyid_engine.config.schema import TowerConfig
+from fantasyid_engine.kernels.reference import rotate
 from fantasyid_engine.models.attention import merge_heads, split_heads
-from fantasyid_engine.models.embedding import apply_rotary
 
 
 def patch_rotary(config: TowerConfig) -> tuple[Tensor, Tensor]:
@@ -45,8 +45,8 @@ class TowerAttention(nn.Module):
     def forward(self, x_BMC: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """[B, M, C] -> [B, M, C]; the first token is CLS and is not turned."""
         q, k, v = (split_heads(to(x_BMC), self.num_heads) for to in (self.to_q, self.to_k, self.to_v))
-        q = torch.cat([q[:, :, :1], apply_rotary(q[:, :, 1:], cos, sin)], dim=2)
-        k = torch.cat([k[:, :, :1], apply_rotary(k[:, :, 1:], cos, sin)], dim=2)
+        q = torch.cat([q[:, :, :1], rotate(q[:, :, 1:], cos, sin)], dim=2)
+        k = torch.cat([k[:, :, :1], rotate(k[:, :, 1:], cos, sin)], dim=2)
         return self.to_out(self.norm(merge_heads(F.scaled_dot_product_attention(q, k, v))))
 
 

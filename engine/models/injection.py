@@ -13,12 +13,12 @@ Source: FantasyID paper, section 3.5; github.com/Fantasy-AMAP/fantasy-id @ c4290
 """
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from fantasyid_engine.config.schema import InjectionConfig
-from fantasyid_engine.models.attention import merge_heads, split_heads
+from fantasyid_engine.kernels import id_injection as kernel
+from fantasyid_engine.kernels.reference import attend, conv_norm
+from fantasyid_engine.models.attention import split_heads
 
 
 class KeyValue(nn.Module):
@@ -37,13 +37,6 @@ class KeyValue(nn.Module):
         return torch.stack([split_heads(keys, self.num_heads), split_heads(values, self.num_heads)])
 
 
-def id_attention(q_BNC: Tensor, id_kv: Tensor) -> Tensor:
-    """Attention of video queries [B, N, heads * d] to id_kv [2, 1 or B, heads, K, d] -> [B, N, heads * d]."""
-    q = split_heads(q_BNC, id_kv.shape[2])
-    k, v = id_kv.expand(-1, q.shape[0], -1, -1, -1).unbind(0)
-    return merge_heads(F.scaled_dot_product_attention(q, k, v))
-
-
 class ReleasedLayer(nn.Module):
     """W_o Attn(LN x, id_kv), no biases but the norm's."""
 
@@ -55,7 +48,12 @@ class ReleasedLayer(nn.Module):
 
     def forward(self, x_BND: Tensor, id_kv: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """Video tokens [B, N, D] -> what is added to them; id_kv [2, 1 or B, heads, K, d]; grid is not needed."""
-        return self.to_out(id_attention(self.to_q(self.norm(x_BND)), id_kv))
+        return self.to_out(attend(self.to_q(self.norm(x_BND)), id_kv))
+
+    def sublayer(self, heads: int, shared_out: nn.Module) -> kernel.Sublayer:
+        """Its weights as the kernels want them."""
+        norm = self.norm.weight, self.norm.bias, self.norm.eps
+        return kernel.sublayer(heads, self.to_q.weight, self.to_out.weight, norm)
 
 
 class LayerAware(nn.Module):
@@ -70,9 +68,8 @@ class LayerAware(nn.Module):
 
     def forward(self, h_BNC: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """[B, N, inner] -> [B, N, D]; N = latent frames * rows * columns = prod(grid)."""
-        _, rows, columns = grid
-        maps = rearrange(self.pointwise(h_BNC), "b (f h w) d -> (b f) d h w", h=rows, w=columns)
-        return self.norm(rearrange(self.depthwise(maps), "(b f) d h w -> b (f h w) d", b=h_BNC.shape[0]))
+        taps, norm = self.depthwise.weight[:, 0], self.norm
+        return conv_norm(self.pointwise(h_BNC), taps, norm.weight, norm.bias, grid, norm.eps)
 
 
 class LayerAwareLayer(nn.Module):
@@ -85,7 +82,13 @@ class LayerAwareLayer(nn.Module):
 
     def forward(self, x_BND: Tensor, id_kv: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """Video tokens [B, N, D] -> what is added; id_kv [2, 1 or B, heads, K, d]; grid (frames, rows, columns)."""
-        return self.layer_aware(id_attention(self.to_q(x_BND), id_kv), grid)
+        return self.layer_aware(attend(self.to_q(x_BND), id_kv), grid)
+
+    def sublayer(self, heads: int, shared_out: nn.Module) -> kernel.Sublayer:
+        """Its weights as the kernels want them."""
+        own = self.layer_aware
+        rest = kernel.LayerAware(own.depthwise.weight[:, 0], own.norm.weight, own.norm.bias, own.norm.eps)
+        return kernel.sublayer(heads, self.to_q.weight, own.pointwise.weight, layer_aware=rest)
 
 
 class QueryLayer(nn.Module):
@@ -97,7 +100,11 @@ class QueryLayer(nn.Module):
 
     def forward(self, x_BND: Tensor, id_kv: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """Video tokens [B, N, D] -> [B, N, heads * d]; id_kv [2, 1 or B, heads, K, d]; grid is not needed."""
-        return id_attention(self.to_q(x_BND), id_kv)
+        return attend(self.to_q(x_BND), id_kv)
+
+    def sublayer(self, heads: int, shared_out: nn.Module) -> kernel.Sublayer:
+        """Its weights, and those that all layers share, as the kernels want them."""
+        return kernel.sublayer(heads, self.to_q.weight, shared_out.weight)
 
 
 LAYERS = {"released": ReleasedLayer, "layer_aware": LayerAwareLayer, "shared": QueryLayer}
@@ -108,7 +115,7 @@ class Injections(nn.Module):
 
     def __init__(self, count: int, dim: int, config: InjectionConfig) -> None:
         super().__init__()
-        self.interval = config.interval
+        self.interval, self.heads = config.interval, config.num_heads
         self.layers = nn.ModuleList(LAYERS[config.form](dim, config) for _ in range(count))
         self.shared_out = nn.Identity()
         if config.form == "shared":
@@ -124,3 +131,8 @@ class Injections(nn.Module):
         if rest:
             return x_BND
         return x_BND + self.shared_out(self.layers[turn](x_BND, id_kv[turn], grid))
+
+    @torch.no_grad()
+    def sublayers(self) -> tuple[kernel.Sublayer, ...]:
+        """The weights of all layers as the kernels want them."""
+        return tuple(layer.sublayer(self.heads, self.shared_out) for layer in self.layers)

@@ -8,25 +8,26 @@ The tables belong to the mesh, not to the weights: they are buffers outside the 
 B batch, V / W vertices, S spiral length, C / D channels in / out. Source: SpiralNet++ (Gong et al. 2019).
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fantasyid_engine.kernels import ops
 from fantasyid_engine.models.mesh import MeshHierarchy, SampleTable
 
 
 class SpiralConv(nn.Module):
-    """Gather each vertex's spiral of neighbours, then one linear layer."""
+    """Gather each vertex's spiral of neighbours, then one linear layer, and ELU unless it is the last."""
 
     spiral: Tensor
 
-    def __init__(self, in_dim: int, out_dim: int, spiral_VS: Tensor) -> None:
+    def __init__(self, in_dim: int, out_dim: int, spiral_VS: Tensor, *, elu: bool = True) -> None:
         super().__init__()
+        self.elu = elu
         self.register_buffer("spiral", spiral_VS.long(), persistent=False)
         self.linear = nn.Linear(in_dim * spiral_VS.shape[1], out_dim)
 
     def forward(self, x_BVC: Tensor) -> Tensor:
         """[B, V, C] -> [B, V, D]."""
-        return self.linear(x_BVC[:, self.spiral].flatten(2))
+        return ops.spiral_conv(x_BVC, self.spiral, self.linear.weight, self.linear.bias, elu=self.elu)
 
 
 class Resample(nn.Module):
@@ -42,7 +43,7 @@ class Resample(nn.Module):
 
     def forward(self, x_BVC: Tensor) -> Tensor:
         """[B, V, C] -> [B, W, C]."""
-        return (x_BVC[:, self.index] * self.value[..., None].to(x_BVC.dtype)).sum(dim=2)
+        return ops.resample(x_BVC, self.index, self.value)
 
 
 class SpiralEncoder(nn.Module):
@@ -58,8 +59,8 @@ class SpiralEncoder(nn.Module):
 
     def forward(self, offsets_BV3: Tensor) -> Tensor:
         """Normalised vertex offsets [B, N, 3] -> X'_V [B, N', C']."""
-        x = self.pool0(F.elu(self.conv0(offsets_BV3)))
-        return self.linear(self.pool1(F.elu(self.conv1(x))))
+        x = self.pool0(self.conv0(offsets_BV3))
+        return self.linear(self.pool1(self.conv1(x)))
 
 
 class SpiralDecoder(nn.Module):
@@ -71,11 +72,11 @@ class SpiralDecoder(nn.Module):
         self.conv1 = SpiralConv(dim, dim, hierarchy.spirals[1])
         self.up0 = Resample(hierarchy.up[0])
         self.conv0 = SpiralConv(dim, dim, hierarchy.spirals[0])
-        self.conv_out = SpiralConv(dim, dim, hierarchy.spirals[0])
+        self.conv_out = SpiralConv(dim, dim, hierarchy.spirals[0], elu=False)
         self.head = nn.Linear(dim, dim)
 
     def forward(self, x_BVC: Tensor) -> Tensor:
         """Coarsest level [B, N', C] -> finest level [B, N, C]."""
-        x_BVC = F.elu(self.conv1(self.up1(x_BVC)))
-        x_BVC = F.elu(self.conv0(self.up0(x_BVC)))
+        x_BVC = self.conv1(self.up1(x_BVC))
+        x_BVC = self.conv0(self.up0(x_BVC))
         return self.head(self.conv_out(x_BVC))

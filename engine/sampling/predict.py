@@ -1,15 +1,24 @@
 """From a DiT and what a request conditions it on to a `predict` for the loop."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from fantasyid_engine.models.dit import DiT
+from fantasyid_engine.models.fused import FusedDiT
 from fantasyid_engine.sampling.guidance import Predict, guided
 
 
 @torch.inference_mode()
 def dit_predictor(
-    dit: DiT, id_kv: Tensor, text_BLC: Tensor, image_BFCHW: Tensor | None, size: tuple[int, int, int], scale: float
+    dit: DiT | FusedDiT,
+    id_kv: Tensor,
+    text_BLC: Tensor,
+    image_BFCHW: Tensor | None,
+    size: tuple[int, int, int],
+    scale: float,
+    timesteps: Sequence[int],
 ) -> Predict:
     """A guided `predict` of latents [1, F, C, H, W]; what the steps share is computed here, once.
 
@@ -20,15 +29,10 @@ def dit_predictor(
         image_BFCHW: image latents [1, F, C, H, W], or None for text-to-video.
         size: latent frames, height, width.
         scale: guidance scale.
+        timesteps: those that the render visits.
 
     Raises:
         ValueError: a size, text or image latents that the model cannot take.
     """
-    embedded = dit.embed(text_BLC, *size, image_BFCHW)
-    weight = dit.proj_out.weight
-
-    def predict(x_BFCHW: Tensor, t: int) -> Tensor:
-        # The latents stay float32 from step to step; the network sees them in its own dtype.
-        return dit(x_BFCHW.to(weight.dtype), torch.tensor([t], device=weight.device), embedded, id_kv)
-
+    predict = dit.predictor(dit.embed(text_BLC, *size, image_BFCHW), id_kv, timesteps)
     return guided(predict, scale) if len(text_BLC) == 2 else predict

@@ -35,7 +35,7 @@ def test_every_stage(golden_network: Network) -> None:
         vertices = golden("mesh")["vertices.newton"][None]
         id_kv = golden_network.conditioner(normal("input.pipeline.vit_hidden.4", 1, 577, 1024), vertices)
     text = torch.cat([normal(f"input.pipeline.{kind}", 1, 16, 4096) for kind in ("negative", "prompt")])
-    predict = dit_predictor(golden_network.dit, id_kv, text, image_latents, (3, 8, 8), 6.0)
+    predict = dit_predictor(golden_network.dit, id_kv, text, image_latents, (3, 8, 8), 6.0, range(1000))
     solver = make_solver("dpm", ScheduleConfig(), 4, noise)
     seen: list[Tensor] = []
 

@@ -216,8 +216,8 @@ def norm_on_queries(patch: pytest.MonkeyPatch) -> None:
 
 
 def keys_for_values(patch: pytest.MonkeyPatch) -> None:
-    right = injection.id_attention
-    patch.setattr(injection, "id_attention", lambda q, kv: right(q, kv.flip(0)))
+    right = injection.attend
+    patch.setattr(injection, "attend", lambda q, kv: right(q, kv.flip(0)))
 
 
 def no_elu(patch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ class Request(NamedTuple):
 
     def predictor(self, *, guided: bool) -> Predict:
         text = self.text if guided else self.text[1:]
-        return dit_predictor(self.network.dit, self.id_kv, text, self.image, SIZE, SCALE)
+        return dit_predictor(self.network.dit, self.id_kv, text, self.image, SIZE, SCALE, range(1000))
 
 
 def make(config: NetworkConfig, dtype: torch.dtype = torch.float32) -> Request:

@@ -1,0 +1,227 @@
+"""The DiT on the kernels: the same computation as `dit.DiT`, for rendering.
+
+    x = patches(latents) + embedded.video;  h = [text ; x]
+    each block:   n = norm_modulate(h);  q, k, v = qk_norm_rope(W_qkv n)
+                  h, n = gate_residual_norm_modulate(h, W_o attention(q, k, v))
+                  h = gate_residual(h, feed-forward(n));  id_injection(h's video, face), every `interval`-th
+    LayerNorm, adaLN, linear, unpatchify
+
+Text and video stay one tensor. What depends only on the timestep, the adaLN of every layer, is computed for all steps
+of a render before the first (794 M parameters at 5B, which then leave the GPU); what depends only on the face is folded
+into the injections' weights where that pays.
+
+B batch, F latent frames, T text then video tokens, L text tokens, N video tokens, D width, S timesteps, M modulations,
+K identity tokens. Ground truth: `dit.DiT`.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fantasyid_engine.kernels import ops
+from fantasyid_engine.kernels.id_injection import (
+    Folded,
+    fold,
+    folded_bytes,
+    id_injection,
+    pays_to_fold,
+)
+from fantasyid_engine.models.block import Block
+from fantasyid_engine.models.dit import DiT, check_inputs, unpatchify
+from fantasyid_engine.models.embedding import Embedded
+
+Face = Sequence[Tensor | Folded]
+"""What each injection attends to: keys and values, or both folded into its weights."""
+
+
+class Tables(NamedTuple):
+    """adaLN of a render's timesteps: of the blocks [S, M, 6, D], two a block, and of the output [S, 2, D]."""
+
+    timesteps: tuple[int, ...]
+    blocks: Tensor
+    final: Tensor
+
+
+class FusedBlock(nn.Module):
+    """A block's weights, its three projections as one."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        attn = block.attn
+        self.num_heads = attn.num_heads
+        self.attn_norm, self.ff_norm = block.attn_mod.norm, block.ff_mod.norm
+        self.to_qkv = _joined([attn.to_q, attn.to_k, attn.to_v])
+        self.norm_q, self.norm_k, self.to_out = attn.norm_q, attn.norm_k, attn.to_out
+        self.up, self.down = block.ff.up, block.ff.down
+
+    def attention(self, n_BTD: Tensor, embedded: Embedded) -> Tensor:
+        """Joint self-attention of modulated tokens [B, T, D], projected back."""
+        qkv = self.to_qkv(n_BTD)
+        q, k = ops.qk_norm_rope(
+            qkv,
+            self.num_heads,
+            (self.norm_q.weight, self.norm_q.bias),
+            (self.norm_k.weight, self.norm_k.bias),
+            embedded.cos,
+            embedded.sin,
+            self.norm_q.eps,
+        )
+        v = qkv.unflatten(-1, (3, self.num_heads, -1))[:, :, 2].transpose(1, 2)
+        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    def feed_forward(self, n_BTD: Tensor) -> Tensor:
+        """Modulated tokens [B, T, D] -> the same; GELU is the first product's epilogue on a GPU."""
+        up, (batch, tokens, dim) = self.up, n_BTD.shape
+        hidden = torch._addmm_activation(up.bias, n_BTD.reshape(batch * tokens, dim), up.weight.T, use_gelu=True)
+        return self.down(hidden).view(batch, tokens, dim)
+
+
+class FusedDiT(nn.Module):
+    """Takes over the weights of a `DiT`, which is of no use afterwards, on the device where they lie."""
+
+    def __init__(self, dit: DiT) -> None:
+        """Raises ValueError for a DiT without injections."""
+        super().__init__()
+        if dit.config.injection is None:
+            raise ValueError("a DiT without injections has no face to render")
+        self.config = dit.config
+        self.patch_embed, self.time_embedding = dit.patch_embed, dit.time_embedding
+        self.norm_final, self.norm_out, self.proj_out = dit.norm_final, dit.norm_out.norm, dit.proj_out
+        self.blocks = nn.ModuleList()
+        # On the CPU and out of the modules: they are streamed to the device once a schedule.
+        self._modulations: list[nn.Linear] = []
+        for block in dit.blocks:
+            assert isinstance(block, Block)
+            self._modulations += [block.attn_mod.linear.cpu(), block.ff_mod.linear.cpu()]
+            self.blocks.append(FusedBlock(block))
+        self._final_modulation = dit.norm_out.linear.cpu()
+        self._sublayers = dit.injections.sublayers()
+        self._tables: Tables | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.proj_out.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.proj_out.weight.device
+
+    def embed(
+        self, text_BLC: Tensor, frames: int, height: int, width: int, image_BFCHW: Tensor | None = None
+    ) -> Embedded:
+        """See `DiT.embed`."""
+        return self.patch_embed.embed(text_BLC, frames, height, width, image_BFCHW)
+
+    @torch.inference_mode()
+    def predictor(self, embedded: Embedded, id_kv: Tensor, timesteps: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
+        """See `DiT.predictor`."""
+        tables, face = self.tables(timesteps), self.face(id_kv)
+        places = {t: place for place, t in enumerate(tables.timesteps)}
+
+        def predict(x_BFCHW: Tensor, t: int) -> Tensor:
+            check_inputs(self.config, x_BFCHW, embedded, id_kv)
+            place = places[t]
+            return self(x_BFCHW.to(self.dtype), tables.blocks[place], tables.final[place], embedded, face)
+
+        return predict
+
+    def tables(self, timesteps: Sequence[int]) -> Tables:
+        """AdaLN of these timesteps; those of the last schedule are kept."""
+        kept = self._tables
+        if kept is None or kept.timesteps != tuple(timesteps):
+            t_S = torch.tensor(timesteps, device=self.device)
+            emb_SE = F.silu(self.time_embedding(t_S))
+            blocks = [_modulation(linear, emb_SE).unflatten(-1, (6, -1)) for linear in self._modulations]
+            final = _modulation(self._final_modulation, emb_SE).unflatten(-1, (2, -1))
+            kept = self._tables = Tables(tuple(timesteps), torch.stack(blocks, dim=1), final)
+        return kept
+
+    def face(self, id_kv: Tensor, spare_bytes: int | None = None) -> Face:
+        """A face for the injections: folded where that saves work and the memory is there, as it is elsewhere.
+
+        Args:
+            id_kv: keys and values [I, 2, 1 or B, heads, K, d].
+            spare_bytes: memory that folding may take; None for all that the device has left, and none on a CPU.
+        """
+        count, _, batch, heads, keys, head_dim = id_kv.shape
+        taken = count * batch * folded_bytes(heads, self.config.dim, keys, id_kv.element_size())
+        spare = self._spare_bytes() if spare_bytes is None else spare_bytes
+        if not pays_to_fold(heads, head_dim, self.config.dim, keys) or taken > spare:
+            return tuple(id_kv)
+        return tuple(fold(layer, kv) for layer, kv in zip(self._sublayers, id_kv, strict=True))
+
+    def _spare_bytes(self) -> int:
+        """Half of what is free: a render needs the rest."""
+        return torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else 0
+
+    def forward(
+        self, latents_BFCHW: Tensor, modulations_M6D: Tensor, final_2D: Tensor, embedded: Embedded, face: Face
+    ) -> Tensor:
+        """One prediction; see `DiT.forward`.
+
+        Args:
+            latents_BFCHW: noisy latents [B, F, out_channels, H, W] in the model's dtype.
+            modulations_M6D: adaLN of one timestep, two a block.
+            final_2D: of the output.
+            embedded: what `embed` returned.
+            face: what `face` returned.
+        """
+        x_BND = self.patch_embed(latents_BFCHW, embedded)
+        length = embedded.text.shape[1]
+        h_BTD = torch.cat([embedded.text.expand(len(x_BND), -1, -1), x_BND], dim=1)
+        blocks = [block for block in self.blocks if isinstance(block, FusedBlock)]
+        mods = modulations_M6D[:, None].unbind(0)
+        interval = self.config.injection.interval if self.config.injection else 1
+
+        n_BTD = _norm(h_BTD, blocks[0].attn_norm, mods[0], length)
+        for i, (block, after) in enumerate(pairwise([*blocks, None])):
+            assert block is not None
+            attn_mod, ff_mod = mods[2 * i], mods[2 * i + 1]
+            h_BTD, n_BTD = _add_norm(h_BTD, block.attention(n_BTD, embedded), attn_mod, block.ff_norm, ff_mod, length)
+            d_BTD = block.feed_forward(n_BTD)
+            turn, rest = divmod(i, interval)
+            if rest and after is not None:
+                h_BTD, n_BTD = _add_norm(h_BTD, d_BTD, ff_mod, after.attn_norm, mods[2 * i + 2], length)
+                continue
+            h_BTD = ops.gate_residual(h_BTD, d_BTD, ff_mod, length)
+            if not rest:
+                id_injection(h_BTD[:, length:], self._sublayers[turn], face[turn], embedded.grid)
+            if after is not None:
+                n_BTD = _norm(h_BTD, after.attn_norm, mods[2 * i + 2], length)
+
+        shift, scale = final_2D
+        x_BND = self.norm_out(self.norm_final(h_BTD[:, length:])) * (1 + scale) + shift
+        return unpatchify(self.proj_out(x_BND), embedded.grid, self.config)
+
+
+def _norm(h_BTD: Tensor, norm: nn.LayerNorm, modulation: Tensor, length: int) -> Tensor:
+    return ops.norm_modulate(h_BTD, norm.weight, norm.bias, modulation, length, norm.eps)
+
+
+def _add_norm(
+    h_BTD: Tensor, d_BTD: Tensor, gates: Tensor, norm: nn.LayerNorm, modulation: Tensor, length: int
+) -> tuple[Tensor, Tensor]:
+    return ops.gate_residual_norm_modulate(h_BTD, d_BTD, gates, norm.weight, norm.bias, modulation, length, norm.eps)
+
+
+def _modulation(linear: nn.Linear, emb_SE: Tensor) -> Tensor:
+    """A linear layer that lies on the CPU, applied where `emb` is."""
+    weight, bias = (part.to(emb_SE.device, non_blocking=True) for part in (linear.weight, linear.bias))
+    return F.linear(emb_SE, weight, bias)
+
+
+def _joined(linears: Sequence[nn.Linear]) -> nn.Linear:
+    """Linear layers side by side, as one; theirs become views of its weights."""
+    weight = torch.cat([linear.weight.detach() for linear in linears])
+    joined = nn.Linear(weight.shape[1], len(weight), device="meta")
+    joined.weight = nn.Parameter(weight, requires_grad=False)
+    joined.bias = nn.Parameter(torch.cat([linear.bias.detach() for linear in linears]), requires_grad=False)
+    for linear, part in zip(linears, weight.split([len(linear.weight) for linear in linears]), strict=True):
+        linear.weight = nn.Parameter(part, requires_grad=False)
+    return joined

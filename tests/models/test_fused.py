@@ -1,0 +1,146 @@
+"""The DiT on the kernels against the plain one: every form, plain and folded faces, tables for every schedule."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fantasyid_engine.config.schema import InjectionConfig, NetworkConfig
+from fantasyid_engine.kernels.id_injection import Folded
+from fantasyid_engine.models.dit import DiT
+from fantasyid_engine.models.fused import FusedDiT
+from tests.small import PAPER, RELEASED, randomise
+
+SIZE = (3, 4, 6)
+TIMESTEPS = (999, 500, 19)
+SHARED = InjectionConfig(form="shared", num_heads=2, head_dim=8, id_dim=32)
+FORMS = {
+    "released": RELEASED,
+    "layer_aware": PAPER,
+    "shared": replace(PAPER, dit=replace(PAPER.dit, injection=SHARED)),
+    "every-second": replace(PAPER, dit=replace(PAPER.dit, injection=replace(SHARED, form="layer_aware", interval=2))),
+    "sin-cos-positions": replace(RELEASED, dit=replace(RELEASED.dit, use_rotary_positional_embeddings=False)),
+}
+
+
+def drawn(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def plain(config: NetworkConfig, dtype: torch.dtype = torch.float32) -> DiT:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        dit = DiT(config.dit)
+    randomise(dit)
+    return dit.eval().requires_grad_(False).to(dtype)
+
+
+def asked(config: NetworkConfig, keys: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Returns latents of a batch of two, text, image latents, id_kv."""
+    dit, injection = config.dit, config.dit.injection
+    assert injection is not None
+    image = drawn(2, 1, 3, dit.image_channels, 4, 6).to(dtype) if dit.image_channels else None
+    id_kv = drawn(3, dit.num_injections, 2, 1, injection.num_heads, keys, injection.head_dim)
+    return drawn(0, 2, 3, 4, 4, 6), drawn(1, 2, 5, 24).to(dtype), image, id_kv.to(dtype)
+
+
+INTERPRETED = [(form, "triton") for form in ("released", "layer_aware", "every-second")]
+
+
+@pytest.mark.parametrize(("form", "kernels"), [*((form, "torch") for form in FORMS), *INTERPRETED])
+@torch.inference_mode()
+def test_is_the_plain_dit(form, kernels, monkeypatch):
+    monkeypatch.setenv("FANTASYID_KERNELS", kernels)
+    config = FORMS[form]
+    latents, text, image, id_kv = asked(config, 11, torch.float32)
+    dit = plain(config)
+    embedded = dit.embed(text, *SIZE, image)
+    right = [dit.predictor(embedded, id_kv, TIMESTEPS)(latents, t) for t in TIMESTEPS]
+    assert (right[0] - right[1]).abs().max() > 1e-2
+    fused = FusedDiT(dit)
+    predict = fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)
+    # The interpreter takes seconds for a step.
+    for t, expected in list(zip(TIMESTEPS, right, strict=True))[: 1 if kernels == "triton" else None]:
+        torch.testing.assert_close(predict(latents, t), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("form", "kernels"),
+    [("released", "torch"), ("layer_aware", "torch"), ("shared", "torch"), ("released", "triton")],
+)
+@torch.inference_mode()
+def test_a_folded_face_says_the_same(form, kernels, monkeypatch):
+    monkeypatch.setenv("FANTASYID_KERNELS", kernels)
+    config = FORMS[form]
+    latents, text, image, id_kv = asked(config, 5, torch.float32)
+    fused = FusedDiT(plain(config))
+    embedded, tables = fused.embed(text, *SIZE, image), fused.tables(TIMESTEPS)
+    apart, folded = fused.face(id_kv), fused.face(id_kv, spare_bytes=2**30)
+    assert all(isinstance(part, Tensor) for part in apart), "a CPU has no memory to spare"
+    assert all(isinstance(part, Folded) for part in folded)
+    one, other = (fused(latents, tables.blocks[0], tables.final[0], embedded, face) for face in (apart, folded))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_more_keys_than_a_head_has_channels_are_not_folded():
+    fused = FusedDiT(plain(RELEASED))
+    *_, id_kv = asked(RELEASED, 9, torch.float32)
+    assert all(isinstance(part, Tensor) for part in fused.face(id_kv, spare_bytes=2**30))
+
+
+@torch.inference_mode()
+def test_tables_are_made_once_a_schedule():
+    fused = FusedDiT(plain(RELEASED))
+    first = fused.tables(TIMESTEPS)
+    assert first.blocks.shape == (3, 2 * RELEASED.dit.num_layers, 6, RELEASED.dit.dim)
+    assert fused.tables(TIMESTEPS) is first
+    other = fused.tables((999, 19))
+    torch.testing.assert_close(other.blocks, first.blocks[[0, 2]])
+    names = [name for name, _ in fused.named_parameters()]
+    assert not [name for name in names if "linear.weight" in name], "they would lie on the GPU"
+
+
+@torch.inference_mode()
+def test_what_it_cannot_take_is_named():
+    fused = FusedDiT(plain(RELEASED))
+    latents, text, image, id_kv = asked(RELEASED, 5, torch.float32)
+    predict = fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)
+    with pytest.raises(ValueError, match="latents of"):
+        predict(latents[:, :2], 999)
+    with pytest.raises(ValueError, match="id_kv of"):
+        fused.predictor(fused.embed(text, *SIZE, image), id_kv[:1], TIMESTEPS)(latents, 999)
+    with pytest.raises(ValueError, match="no face to render"):
+        FusedDiT(DiT(replace(RELEASED.dit, injection=None)))
+
+
+class _Counted(TorchDispatchMode):
+    """Counts operators that do something: views are free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view and func.namespace != "prim"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("form", ["released", "layer_aware"])
+@torch.inference_mode()
+def test_a_step_launches_a_third_of_the_operators(form, monkeypatch):
+    config = FORMS[form]
+    latents, text, image, id_kv = asked(config, 11, torch.float32)
+    dit = plain(config)
+    with _Counted() as before:
+        predict = dit.predictor(dit.embed(text, *SIZE, image), id_kv, TIMESTEPS)
+        before.count = 0
+        predict(latents, 500)
+    monkeypatch.setenv("FANTASYID_KERNELS", "triton")
+    fused = FusedDiT(dit)
+    predict = fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)
+    with _Counted() as after:
+        predict(latents, 500)
+    assert 3 * after.count <= before.count, f"{before.count} before, {after.count} after"
