@@ -16,9 +16,12 @@ from fantasyid_engine.config.presets import MINIATURES, PRESETS
 from fantasyid_engine.errors import ConfigError, WeightsError
 from fantasyid_engine.face.conditioning import FaceCondition, condition
 from fantasyid_engine.job import Job, prepare
+from fantasyid_engine.models.dit import DiT
+from fantasyid_engine.models.fused import FusedDiT
 from fantasyid_engine.progress import OnProgress, Watch
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.result import VideoResult, make_record
+from fantasyid_engine.runtime.backend import resolve_backend
 from fantasyid_engine.runtime.device import (
     DTYPES,
     is_out_of_memory,
@@ -52,7 +55,7 @@ class Engine:
     """
 
     def __init__(self, model: Model, config: EngineConfig | None = None) -> None:
-        """Takes a loaded model as it is; `from_preset`, `from_pretrained` and `open` load one.
+        """Takes a loaded model over; `from_preset`, `from_pretrained` and `open` load one.
 
         Raises:
             DeviceError: the model's device cannot run its precision.
@@ -61,10 +64,13 @@ class Engine:
         weight = model.network.tower.cls_token
         precision = next(name for name, dtype in DTYPES.items() if dtype == weight.dtype)
         self._turn = threading.RLock()
-        self._config = replace(config, device=str(weight.device), precision=precision)
-        max_length = model.network.config.dit.max_text_seq_length
+        network = model.network.config
+        backend = resolve_backend(config.backend, network, weight.device, weight.dtype)
+        self._config = replace(config, device=str(weight.device), precision=precision, backend=backend)
+        max_length = network.dit.max_text_seq_length
         text = TextEncoder(model.text_encoder, model.tokenizer, max_length, config.text_cache)
-        self._loaded: tuple[Model, TextEncoder] | None = (model, text)
+        dit = model.network.dit if backend == "eager" else FusedDiT(model.network.dit, folds=backend == "folded")
+        self._loaded: tuple[Model, TextEncoder, DiT | FusedDiT] | None = (model, text, dit)
 
     @classmethod
     def open(cls, model: str | Path, **settings: Any) -> "Engine":
@@ -133,7 +139,7 @@ class Engine:
         """The model; raises ConfigError once the engine is closed."""
         return self._open()[0]
 
-    def _open(self) -> tuple[Model, TextEncoder]:
+    def _open(self) -> tuple[Model, TextEncoder, DiT | FusedDiT]:
         if self._loaded is None:
             raise ConfigError("this engine is closed; open another")
         return self._loaded
@@ -193,7 +199,7 @@ class Engine:
 
     def _encode_text(self, job: Job, watch: Watch) -> Tensor:
         """Tokens [2, L, C] of negative prompt and prompt, or [1, L, C] of the prompt where guidance is off."""
-        _, encode = self._open()
+        _, encode, _ = self._open()
         with watch.stage("text"), out_of_memory_as_error("encoding the prompt"):
             tokens = [encode(prompt) for prompt in job.prompts]
             for what, text in zip(("prompt", "negative prompt"), reversed(tokens), strict=False):
@@ -220,7 +226,7 @@ class Engine:
         noise: SeededNoise,
         watch: Watch,
     ) -> Tensor:
-        model, dit, device = self.model, self.model.network.dit, text_BLC.device
+        (model, _, dit), device = self._open(), text_BLC.device
         solver = make_solver(model.render.solver, model.schedule, job.num_steps, noise)
         frames, height, width = job.size
         x_BFCHW = noise(torch.empty(1, frames, dit.config.out_channels, height, width, device=device))

@@ -178,13 +178,15 @@ def _plan(model: Model, config: EngineConfig, size: tuple[int, int, int]) -> Exe
         side = max(1, config.vae_tile // model.spatial_scale)
         rows, columns = (min(side, length) for length in latent_size)
         tile = None if config.vae_tile == 0 or (rows, columns) == latent_size else (rows, columns)
-    return ExecutionPlan(device=device.type, precision=config.precision, vae_tile=tile)
+    assert config.backend != "auto" and config.precision != "auto", "the engine resolves them"
+    return ExecutionPlan(device=device.type, precision=config.precision, backend=config.backend, vae_tile=tile)
 
 
 def _check_plan(plan: ExecutionPlan, config: EngineConfig) -> None:
     for what, planned, ours in (
         ("device", plan.device, torch.device(config.device).type),
         ("precision", plan.precision, config.precision),
+        ("backend", plan.backend, config.backend),
     ):
         if planned != ours:
             raise ConfigError(

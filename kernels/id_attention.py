@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fantasyid_engine.kernels.checks import fits, row_major
+from fantasyid_engine.kernels.launch import fits, launch, row_major
 
 ONE_TURN = 128
 """Up to so many keys are one tile."""
@@ -61,6 +61,7 @@ def _attention(
     scale,
     x_batch,
     x_token,
+    stats_batch,
     weight_batch,
     sums_batch,
     kv_batch,
@@ -94,7 +95,7 @@ def _attention(
         z = tl.dot(a, b, z, input_precision=PRECISION)
 
     if NORM:
-        stats_at = stats_ptr + (batch * tokens + rows) * 2
+        stats_at = stats_ptr + batch * stats_batch + rows * 2
         mean = tl.load(stats_at, mask=row_inside, other=0.0)
         rstd = tl.load(stats_at + 1, mask=row_inside, other=0.0)
         own = batch * sums_batch + head * columns + cols
@@ -135,31 +136,6 @@ def _attention(
     tl.store(out_at, z.to(out_ptr.dtype.element_ty), mask=inside)
 
 
-@triton.jit
-def _stats(x_ptr, stats_ptr, tokens, dim, x_batch, x_token, eps, BLOCK: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    cols = tl.arange(0, BLOCK)
-    at = x_ptr + (row // tokens) * x_batch + (row % tokens) * x_token
-    x = tl.load(at + cols, mask=cols < dim, other=0.0).to(tl.float32)
-    mean = tl.sum(x, 0) / dim
-    centred = tl.where(cols < dim, x - mean, 0.0)
-    tl.store(stats_ptr + row * 2, mean)
-    tl.store(stats_ptr + row * 2 + 1, 1.0 / tl.sqrt(tl.sum(centred * centred, 0) / dim + eps))
-
-
-@torch.library.custom_op("fantasyid::row_stats", mutates_args=())
-def row_stats(x: Tensor, eps: float) -> Tensor:
-    """Mean and 1 / standard deviation of each row: x [B, N, D] -> [B, N, 2] float32."""
-    x = row_major(x)
-    batch, tokens, dim = x.shape
-    stats = torch.empty((batch, tokens, 2), dtype=torch.float32, device=x.device)
-    block = triton.next_power_of_2(dim)
-    _stats[(batch * tokens,)](
-        *(x, stats, tokens, dim, x.stride(0), x.stride(1), eps), BLOCK=block, num_warps=min(max(block // 512, 1), 8)
-    )
-    return stats
-
-
 @torch.library.custom_op("fantasyid::id_attention", mutates_args=())
 def id_attention(
     x: Tensor,
@@ -175,7 +151,7 @@ def id_attention(
 
     Args:
         x: video tokens [B, N, D], any strides.
-        stats: of `row_stats` [B, N, 2]; None for no LayerNorm.
+        stats: mean and 1 / standard deviation of x's rows [B, N, 2] float32, in pairs; None for no LayerNorm.
         weight: [1 or B, heads * C, D] in x's dtype; C is d, or at least `keys` where it is folded.
         sums: of the weight's rows [1 or B, heads * C] float32, with `stats`.
         offsets: as `sums`, what is added.
@@ -192,17 +168,25 @@ def id_attention(
     x, weight = row_major(x), weight.contiguous()
     k, v = (x, x) if id_kv is None else id_kv.contiguous().unbind(0)
     one, lone = len(weight) == 1, id_kv is None or id_kv.shape[1] == 1
-    sums, offsets, stats = (x if part is None else part.contiguous() for part in (sums, offsets, stats))
+    sums, offsets = (x if part is None else part.contiguous() for part in (sums, offsets))
     block_c = max(16, triton.next_power_of_2(columns))
     exact = x.element_size() == 4  # no tensor cores: for tests, not for speed
     block_m = 32 if exact else 128
-    _attention[(triton.cdiv(tokens, block_m) * heads, batch)](
-        *(x, stats, weight, sums, offsets, k, v, out, tokens, dim, columns, keys),
+    launch(
+        _attention,
+        (triton.cdiv(tokens, block_m) * heads, batch),
+        *(x, x if stats is None else stats, weight, sums, offsets, k, v, out, tokens, dim, columns, keys),
         1.0 if folded else 1 / math.sqrt(columns),
-        *(x.stride(0), x.stride(1), 0 if one else weight.stride(0), 0 if one else heads * columns),
+        *(
+            x.stride(0),
+            x.stride(1),
+            0 if stats is None else stats.stride(0),
+            0 if one else weight.stride(0),
+            0 if one else heads * columns,
+        ),
         *(0 if lone else k.stride(0), 0 if folded else k.stride(1)),
         *(out.stride(0), out.stride(1), heads),
-        NORM=stats is not x,
+        NORM=stats is not None,
         FOLDED=folded,
         ONE_TURN=keys <= ONE_TURN,
         PRECISION="ieee" if exact else "tf32",
@@ -235,17 +219,13 @@ def _check(
     for part, shape in ((sums, weight.shape[:2]), (offsets, weight.shape[:2]), (stats, (batch, tokens, 2))):
         right = part is None or (part.shape == shape and part.dtype == torch.float32)
         fits("id_attention", right, f"stats, sums or offsets; expected {tuple(shape)} float32")
+    fits("id_attention", stats is None or stats.stride()[1:] == (2, 1), "stats do not lie in pairs")
     if id_kv is None:
         fits("id_attention", 1 <= keys <= columns, f"{keys} keys in {columns} columns")
     else:
         right = id_kv.shape in ((2, 1, heads, keys, columns), (2, batch, heads, keys, columns))
         fits("id_attention", right and id_kv.dtype == x.dtype and keys >= 1, f"id_kv {tuple(id_kv.shape)}, {keys} keys")
     return columns
-
-
-@row_stats.register_fake
-def _(x: Tensor, eps: float) -> Tensor:
-    return x.new_empty((*x.shape[:2], 2), dtype=torch.float32)
 
 
 @id_attention.register_fake

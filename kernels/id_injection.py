@@ -34,7 +34,6 @@ class Norm(NamedTuple):
 
     sums: Tensor
     offsets: Tensor
-    eps: float
 
 
 class LayerAware(NamedTuple):
@@ -74,7 +73,7 @@ def sublayer(
     heads: int,
     queries: Tensor,
     out: Tensor,
-    norm: tuple[Tensor, Tensor, float] | None = None,
+    norm: tuple[Tensor, Tensor] | None = None,
     layer_aware: LayerAware | None = None,
 ) -> Sublayer:
     """Weights as a checkpoint has them -> as the kernels want them.
@@ -83,15 +82,15 @@ def sublayer(
         heads: number of heads.
         queries: W_q [heads * d, D].
         out: W_o, or the 1x1 projection of F_l [D, heads * d].
-        norm: weight and bias [D] and epsilon of the LayerNorm in front of the queries, where there is one.
+        norm: weight and bias [D] of the LayerNorm in front of the queries, where there is one.
         layer_aware: the rest of F_l, where there is one.
     """
     if norm is None:
         return Sublayer(heads, queries, None, out, layer_aware)
-    gain, bias, eps = norm
+    gain, bias = norm
     offsets = queries.float() @ bias.float()
     queries = (queries.float() * gain.float()).to(queries.dtype)
-    return Sublayer(heads, queries, Norm(queries.float().sum(1), offsets, eps), out, layer_aware)
+    return Sublayer(heads, queries, Norm(queries.float().sum(1), offsets), out, layer_aware)
 
 
 def pays_to_fold(heads: int, head_dim: int, dim: int, keys: int) -> bool:
@@ -122,16 +121,19 @@ def fold(layer: Sublayer, id_kv: Tensor) -> Folded:
     return Folded(count, logits, sums, offsets, made)
 
 
-def id_injection(x_BND: Tensor, layer: Sublayer, face: Tensor | Folded, grid: tuple[int, int, int]) -> None:
+def id_injection(
+    x_BND: Tensor, stats_BN2: Tensor | None, layer: Sublayer, face: Tensor | Folded, grid: tuple[int, int, int]
+) -> None:
     """Adds what a face says to the video tokens, in place.
 
     Args:
         x_BND: video tokens [B, N, D]; any strides of B and N.
+        stats_BN2: what `gate_residual` said of x's rows; None where the sublayer has no LayerNorm in front.
         layer: one layer's weights, in x's dtype.
         face: id_kv [2, 1 or B, heads, K, d], or what `fold` made of it for this layer.
         grid: N as (latent frames, rows, columns).
     """
-    attended = _attention(x_BND, layer, face)
+    attended = _attention(x_BND, stats_BN2, layer, face)
     out = face.out if isinstance(face, Folded) else layer.out.T[None]
     if layer.layer_aware is None:
         x_BND.baddbmm_(attended, out.expand(len(x_BND), -1, -1))
@@ -146,20 +148,17 @@ def id_injection(x_BND: Tensor, layer: Sublayer, face: Tensor | Folded, grid: tu
         x_BND.copy_(reference.layer_aware(x_BND, m_BND, rest.taps, rest.weight, rest.bias, grid, rest.eps))
 
 
-def _attention(x_BND: Tensor, layer: Sublayer, face: Tensor | Folded) -> Tensor:
+def _attention(x_BND: Tensor, stats_BN2: Tensor | None, layer: Sublayer, face: Tensor | Folded) -> Tensor:
     if isinstance(face, Folded):
         weight, sums, offsets, id_kv, keys = face.logits, face.sums, face.offsets, None, face.keys
     else:
         weight, id_kv, keys = layer.queries[None], face, face.shape[3]
         sums, offsets = (None, None) if layer.norm is None else (layer.norm.sums[None], layer.norm.offsets[None])
-    eps = None if layer.norm is None else layer.norm.eps
     if not wants_triton(x_BND, weight):
-        stats = None if eps is None else reference.row_stats(x_BND, eps)
-        return reference.id_attention(x_BND, stats, weight, sums, offsets, id_kv, layer.heads, keys)
+        return reference.id_attention(x_BND, stats_BN2, weight, sums, offsets, id_kv, layer.heads, keys)
     from fantasyid_engine.kernels import id_attention as op
 
-    stats = None if eps is None else op.row_stats(x_BND, eps)
-    return op.id_attention(x_BND, stats, weight, sums, offsets, id_kv, layer.heads, keys)
+    return op.id_attention(x_BND, stats_BN2, weight, sums, offsets, id_kv, layer.heads, keys)
 
 
 def _columns(keys: int) -> int:

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fantasyid_engine.kernels.checks import fits, row_major
+from fantasyid_engine.kernels.launch import fits, launch, row_major
 
 SEGMENT = 16
 
@@ -94,7 +94,9 @@ def layer_aware_(x: Tensor, m: Tensor, taps: Tensor, weight: Tensor, bias: Tenso
     fits("layer_aware_", weight.shape == bias.shape == (dim,), f"norm's {tuple(weight.shape)}, x {tuple(x.shape)}")
     m, segments = row_major(m), triton.cdiv(columns, SEGMENT)
     block = triton.next_power_of_2(dim)
-    _kernel[(frames * rows * segments, batch)](
+    launch(
+        _kernel,
+        (frames * rows * segments, batch),
         *(x, m, taps.contiguous(), weight.contiguous(), bias.contiguous()),
         *(rows, columns, dim, segments, x.stride(0), x.stride(1), m.stride(0), m.stride(1), eps),
         SEGMENT=SEGMENT,

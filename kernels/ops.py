@@ -3,6 +3,7 @@
 Shapes and letters: see `reference`.
 """
 
+import torch
 from torch import Tensor
 
 from fantasyid_engine.kernels import reference
@@ -20,13 +21,16 @@ def norm_modulate(
     return op.norm_modulate(h_BTD, weight_D, bias_D, modulation_B6D, length, eps)
 
 
-def gate_residual(h_BTD: Tensor, d_BTD: Tensor, modulation_B6D: Tensor, length: int) -> Tensor:
-    """Gives h + gate d, of text and video by their own gates."""
+def gate_residual(
+    h_BTD: Tensor, d_BTD: Tensor, modulation_B6D: Tensor, length: int, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Gives h + gate d, of text and video by their own gates, and what `row_stats` says of its rows."""
     if not wants_triton(h_BTD, d_BTD, modulation_B6D):
-        return reference.gate_residual(h_BTD, d_BTD, modulation_B6D, length)
+        h_BTD = reference.gate_residual(h_BTD, d_BTD, modulation_B6D, length)
+        return h_BTD, reference.row_stats(h_BTD, eps)
     from fantasyid_engine.kernels import norm_modulate as op
 
-    return op.gate_residual(h_BTD, d_BTD, modulation_B6D, length)
+    return op.gate_residual(h_BTD, d_BTD, modulation_B6D, length, eps)
 
 
 def gate_residual_norm_modulate(
@@ -46,6 +50,17 @@ def gate_residual_norm_modulate(
     from fantasyid_engine.kernels import norm_modulate as op
 
     return op.gate_residual_norm_modulate(h_BTD, d_BTD, gates_B6D, weight_D, bias_D, modulation_B6D, length, eps)
+
+
+def linear_gelu(x_BTD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Linear layer, then GELU by its tanh formula, which cuBLAS has as an epilogue.
+
+    PyTorch's operator for that takes the exact formula on a CPU.
+    """
+    if not (x_BTD.is_cuda and wants_triton(x_BTD, weight, bias)):
+        return reference.linear_gelu(x_BTD, weight, bias)
+    rows = torch.ops.aten._addmm_activation(bias, x_BTD.flatten(0, 1), weight.T, use_gelu=True)
+    return rows.unflatten(0, x_BTD.shape[:2])
 
 
 def qk_norm_rope(

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fantasyid_engine.kernels.checks import fits, row_major
+from fantasyid_engine.kernels.launch import fits, launch, row_major
 
 
 @triton.jit
@@ -133,7 +133,9 @@ def qk_norm_rope(
     cos_table, sin_table = (qkv if table is None else table.contiguous() for table in (cos, sin))
     pairs = triton.next_power_of_2(dim // 2)
     block = triton.next_power_of_2(heads) * pairs * 2
-    _kernel[(batch * tokens,)](
+    launch(
+        _kernel,
+        (batch * tokens,),
         *(qkv, *(vector.contiguous() for vector in vectors), cos_table, sin_table, q, k),
         *(tokens, tokens - video, heads, dim, qkv.stride(0), qkv.stride(1), eps),
         ROTARY=cos is not None,

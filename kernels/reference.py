@@ -32,6 +32,11 @@ def gate_residual(h_BTD: Tensor, d_BTD: Tensor, modulation_B6D: Tensor, length: 
     return torch.cat([text, h_BTD[:, length:] + gate * d_BTD[:, length:]], dim=1)
 
 
+def linear_gelu(x_BTD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Linear layer, then GELU by its tanh formula."""
+    return F.gelu(F.linear(x_BTD, weight, bias), approximate="tanh")
+
+
 def qk_norm_rope(
     qkv_BT3C: Tensor,
     heads: int,

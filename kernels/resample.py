@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fantasyid_engine.kernels import reference
-from fantasyid_engine.kernels.checks import fits
+from fantasyid_engine.kernels.launch import fits, launch
 
 
 @triton.jit
@@ -52,7 +52,9 @@ def resample(x: Tensor, index: Tensor, value: Tensor) -> Tensor:
         return reference.resample(x, index, value)
     y = torch.empty((batch, outs, channels), dtype=x.dtype, device=x.device)
     block_c = min(128, triton.next_power_of_2(channels))
-    _kernel[(triton.cdiv(outs, 32), triton.cdiv(channels, block_c), batch)](
+    launch(
+        _kernel,
+        (triton.cdiv(outs, 32), triton.cdiv(channels, block_c), batch),
         *(x.contiguous(), index.contiguous(), value.contiguous(), y, sources, outs, channels),
         TERMS=terms,
         BLOCK_W=32,

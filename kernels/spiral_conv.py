@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fantasyid_engine.kernels import reference
-from fantasyid_engine.kernels.checks import fits
+from fantasyid_engine.kernels.launch import fits, launch
 
 
 @triton.jit
@@ -74,8 +74,10 @@ def spiral_conv(x: Tensor, index: Tensor, weight: Tensor, bias: Tensor, elu: boo
     if x.dtype == torch.float64:  # gradcheck's, in which the kernel does not count
         return reference.spiral_conv(x, index, weight, bias, elu)
     y = torch.empty((batch, vertices, outs), dtype=x.dtype, device=x.device)
-    block_v, block_e = 32, min(128, max(16, triton.next_power_of_2(outs)))
-    _kernel[(triton.cdiv(vertices, block_v), triton.cdiv(outs, block_e), batch)](
+    block_v, block_e = 32, min(64, max(16, triton.next_power_of_2(outs)))
+    launch(
+        _kernel,
+        (triton.cdiv(vertices, block_v), triton.cdiv(outs, block_e), batch),
         *(x.contiguous(), index.contiguous(), weight.contiguous(), bias.contiguous(), y),
         *(vertices, sources, channels, outs),
         SPIRAL=spiral,
@@ -83,7 +85,7 @@ def spiral_conv(x: Tensor, index: Tensor, weight: Tensor, bias: Tensor, elu: boo
         PRECISION="ieee" if x.dtype == torch.float32 else "tf32",
         BLOCK_V=block_v,
         BLOCK_E=block_e,
-        BLOCK_C=min(64, max(16, triton.next_power_of_2(channels))),
+        BLOCK_C=min(32, max(16, triton.next_power_of_2(channels))),
         num_warps=4,
     )
     return y

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fantasyid_engine.models.depth import released_depth_code
@@ -75,7 +74,7 @@ def vertex_net(network: Network) -> dict[str, Tensor]:
         "vertex_spiral_net.depth_emb": released_depth_code(coarse[..., 2], 128),
         "vertex_spiral_net.hw_down": captured["hw"],
         "vertex_spiral_net.fused_tokens": captured["fusion"],
-        "vertex_spiral_net.up0": F.elu(captured["conv1"]),
+        "vertex_spiral_net.up0": captured["conv1"],
     }
 
 

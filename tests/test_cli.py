@@ -48,7 +48,17 @@ def test_options_are_frozen() -> None:
         ],
         "faces": ["--avatars", "--out", "--overwrite", "photo"],
         "generate": [
-            *("--bit-depth", "--device", "--face", "--frames", "--from", "--guidance", "--image", "--model"),
+            *(
+                "--backend",
+                "--bit-depth",
+                "--device",
+                "--face",
+                "--frames",
+                "--from",
+                "--guidance",
+                "--image",
+                "--model",
+            ),
             *("--negative-prompt", "--out", "--overwrite", "--precision", "--preview", "--prompt", "--seed", "--shape"),
             *("--steps", "--vae-tile", "--vertices"),
         ],

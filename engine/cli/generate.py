@@ -49,6 +49,10 @@ def generate(
     precision: Annotated[
         Literal["float32", "bfloat16"] | None, typer.Option("--precision", help="Of the networks' numbers.")
     ] = None,
+    backend: Annotated[
+        Literal["eager", "fused", "folded"] | None,
+        typer.Option("--backend", help="Form of the DiT: plain PyTorch, or on the kernels; those on a GPU."),
+    ] = None,
     vae_tile: Annotated[
         int | None,
         typer.Option("--vae-tile", min=0, max=65536, help="Side of a VAE tile in pixels; 0 decodes the picture whole."),
@@ -87,7 +91,7 @@ def generate(
     from fantasyid_engine.result import check_save
 
     check_save(out, overwrite=overwrite)
-    settings = _given(device=device, precision=precision, vae_tile=vae_tile)
+    settings = _given(device=device, precision=precision, backend=backend, vae_tile=vae_tile)
     changes = _given(
         prompt=prompt,
         negative_prompt=negative_prompt,
@@ -102,7 +106,7 @@ def generate(
     request, recorded = _request(sidecar, image, vertices, changes)
     plan = recorded.plan if recorded and not settings else None
     if plan:
-        settings = {"device": plan.device, "precision": plan.precision}
+        settings = {"device": plan.device, "precision": plan.precision, "backend": plan.backend}
     same = recorded if model is None else None  # with --model, other weights than the recorded ones are meant
     if model is None:
         model = same.model.name if same else DEFAULT_MODEL

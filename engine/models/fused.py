@@ -26,9 +26,7 @@ from fantasyid_engine.kernels import ops
 from fantasyid_engine.kernels.id_injection import (
     Folded,
     fold,
-    folded_bytes,
     id_injection,
-    pays_to_fold,
 )
 from fantasyid_engine.models.block import Block
 from fantasyid_engine.models.dit import DiT, check_inputs, unpatchify
@@ -44,6 +42,17 @@ class Tables(NamedTuple):
     timesteps: tuple[int, ...]
     blocks: Tensor
     final: Tensor
+
+
+class Modulation(NamedTuple):
+    """A layer's adaLN, put by on the CPU: it is wanted once a schedule."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def of(self, emb_SE: Tensor) -> Tensor:
+        """Time embeddings [S, E] -> [S, 6 D], or [S, 2 D] for the output, where they are."""
+        return F.linear(emb_SE, self.weight.to(emb_SE.device), self.bias.to(emb_SE.device))
 
 
 class FusedBlock(nn.Module):
@@ -74,33 +83,42 @@ class FusedBlock(nn.Module):
         return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
     def feed_forward(self, n_BTD: Tensor) -> Tensor:
-        """Modulated tokens [B, T, D] -> the same; GELU is the first product's epilogue on a GPU."""
-        up, (batch, tokens, dim) = self.up, n_BTD.shape
-        hidden = torch._addmm_activation(up.bias, n_BTD.reshape(batch * tokens, dim), up.weight.T, use_gelu=True)
-        return self.down(hidden).view(batch, tokens, dim)
+        """Modulated tokens [B, T, D] -> the same."""
+        return self.down(ops.linear_gelu(n_BTD, self.up.weight, self.up.bias))
 
 
 class FusedDiT(nn.Module):
-    """Takes over the weights of a `DiT`, which is of no use afterwards, on the device where they lie."""
+    """Takes over the weights of a `DiT` on the device where they lie."""
 
-    def __init__(self, dit: DiT) -> None:
-        """Raises ValueError for a DiT without injections."""
+    def __init__(self, dit: DiT, *, folds: bool = False) -> None:
+        """Takes a DiT's weights.
+
+        Args:
+            dit: what to take over; it cannot compute afterwards.
+            folds: whether faces are folded into the injections' weights, which takes memory of each.
+
+        Raises:
+            ValueError: a DiT without injections.
+        """
         super().__init__()
-        if dit.config.injection is None:
+        injection = dit.config.injection
+        if injection is None:
             raise ValueError("a DiT without injections has no face to render")
+        self._injection = injection
         self.config = dit.config
         self.patch_embed, self.time_embedding = dit.patch_embed, dit.time_embedding
         self.norm_final, self.norm_out, self.proj_out = dit.norm_final, dit.norm_out.norm, dit.proj_out
         self.blocks = nn.ModuleList()
-        # On the CPU and out of the modules: they are streamed to the device once a schedule.
-        self._modulations: list[nn.Linear] = []
+        self._modulations: list[Modulation] = []
         for block in dit.blocks:
             assert isinstance(block, Block)
-            self._modulations += [block.attn_mod.linear.cpu(), block.ff_mod.linear.cpu()]
+            self._modulations += [_put_by(block.attn_mod.linear), _put_by(block.ff_mod.linear)]
             self.blocks.append(FusedBlock(block))
-        self._final_modulation = dit.norm_out.linear.cpu()
+        self._final_modulation = _put_by(dit.norm_out.linear)
         self._sublayers = dit.injections.sublayers()
         self._tables: Tables | None = None
+        self._folds = folds
+        del dit.blocks, dit.injections
 
     @property
     def dtype(self) -> torch.dtype:
@@ -137,28 +155,16 @@ class FusedDiT(nn.Module):
         if kept is None or kept.timesteps != tuple(timesteps):
             t_S = torch.tensor(timesteps, device=self.device)
             emb_SE = F.silu(self.time_embedding(t_S))
-            blocks = [_modulation(linear, emb_SE).unflatten(-1, (6, -1)) for linear in self._modulations]
-            final = _modulation(self._final_modulation, emb_SE).unflatten(-1, (2, -1))
+            blocks = [modulation.of(emb_SE).unflatten(-1, (6, -1)) for modulation in self._modulations]
+            final = self._final_modulation.of(emb_SE).unflatten(-1, (2, -1))
             kept = self._tables = Tables(tuple(timesteps), torch.stack(blocks, dim=1), final)
         return kept
 
-    def face(self, id_kv: Tensor, spare_bytes: int | None = None) -> Face:
-        """A face for the injections: folded where that saves work and the memory is there, as it is elsewhere.
-
-        Args:
-            id_kv: keys and values [I, 2, 1 or B, heads, K, d].
-            spare_bytes: memory that folding may take; None for all that the device has left, and none on a CPU.
-        """
-        count, _, batch, heads, keys, head_dim = id_kv.shape
-        taken = count * batch * folded_bytes(heads, self.config.dim, keys, id_kv.element_size())
-        spare = self._spare_bytes() if spare_bytes is None else spare_bytes
-        if not pays_to_fold(heads, head_dim, self.config.dim, keys) or taken > spare:
+    def face(self, id_kv: Tensor) -> Face:
+        """A face [I, 2, 1 or B, heads, K, d] for the injections, folded where this DiT folds."""
+        if not self._folds:
             return tuple(id_kv)
         return tuple(fold(layer, kv) for layer, kv in zip(self._sublayers, id_kv, strict=True))
-
-    def _spare_bytes(self) -> int:
-        """Half of what is free: a render needs the rest."""
-        return torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else 0
 
     def forward(
         self, latents_BFCHW: Tensor, modulations_M6D: Tensor, final_2D: Tensor, embedded: Embedded, face: Face
@@ -177,7 +183,6 @@ class FusedDiT(nn.Module):
         h_BTD = torch.cat([embedded.text.expand(len(x_BND), -1, -1), x_BND], dim=1)
         blocks = [block for block in self.blocks if isinstance(block, FusedBlock)]
         mods = modulations_M6D[:, None].unbind(0)
-        interval = self.config.injection.interval if self.config.injection else 1
 
         n_BTD = _norm(h_BTD, blocks[0].attn_norm, mods[0], length)
         for i, (block, after) in enumerate(pairwise([*blocks, None])):
@@ -185,13 +190,15 @@ class FusedDiT(nn.Module):
             attn_mod, ff_mod = mods[2 * i], mods[2 * i + 1]
             h_BTD, n_BTD = _add_norm(h_BTD, block.attention(n_BTD, embedded), attn_mod, block.ff_norm, ff_mod, length)
             d_BTD = block.feed_forward(n_BTD)
-            turn, rest = divmod(i, interval)
+            turn, rest = divmod(i, self._injection.interval)
             if rest and after is not None:
                 h_BTD, n_BTD = _add_norm(h_BTD, d_BTD, ff_mod, after.attn_norm, mods[2 * i + 2], length)
                 continue
-            h_BTD = ops.gate_residual(h_BTD, d_BTD, ff_mod, length)
+            h_BTD, stats_BT2 = ops.gate_residual(h_BTD, d_BTD, ff_mod, length, self._injection.norm_eps)
             if not rest:
-                id_injection(h_BTD[:, length:], self._sublayers[turn], face[turn], embedded.grid)
+                layer, video = self._sublayers[turn], slice(length, None)
+                stats_BN2 = None if layer.norm is None else stats_BT2[:, video]
+                id_injection(h_BTD[:, video], stats_BN2, layer, face[turn], embedded.grid)
             if after is not None:
                 n_BTD = _norm(h_BTD, after.attn_norm, mods[2 * i + 2], length)
 
@@ -210,10 +217,8 @@ def _add_norm(
     return ops.gate_residual_norm_modulate(h_BTD, d_BTD, gates, norm.weight, norm.bias, modulation, length, norm.eps)
 
 
-def _modulation(linear: nn.Linear, emb_SE: Tensor) -> Tensor:
-    """A linear layer that lies on the CPU, applied where `emb` is."""
-    weight, bias = (part.to(emb_SE.device, non_blocking=True) for part in (linear.weight, linear.bias))
-    return F.linear(emb_SE, weight, bias)
+def _put_by(linear: nn.Linear) -> Modulation:
+    return Modulation(linear.weight.detach().cpu(), linear.bias.detach().cpu())
 
 
 def _joined(linears: Sequence[nn.Linear]) -> nn.Linear:

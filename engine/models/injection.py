@@ -50,10 +50,9 @@ class ReleasedLayer(nn.Module):
         """Video tokens [B, N, D] -> what is added to them; id_kv [2, 1 or B, heads, K, d]; grid is not needed."""
         return self.to_out(attend(self.to_q(self.norm(x_BND)), id_kv))
 
-    def sublayer(self, heads: int, shared_out: nn.Module) -> kernel.Sublayer:
+    def sublayer(self, heads: int, shared_out: nn.Linear | None) -> kernel.Sublayer:
         """Its weights as the kernels want them."""
-        norm = self.norm.weight, self.norm.bias, self.norm.eps
-        return kernel.sublayer(heads, self.to_q.weight, self.to_out.weight, norm)
+        return kernel.sublayer(heads, self.to_q.weight, self.to_out.weight, (self.norm.weight, self.norm.bias))
 
 
 class LayerAware(nn.Module):
@@ -84,7 +83,7 @@ class LayerAwareLayer(nn.Module):
         """Video tokens [B, N, D] -> what is added; id_kv [2, 1 or B, heads, K, d]; grid (frames, rows, columns)."""
         return self.layer_aware(attend(self.to_q(x_BND), id_kv), grid)
 
-    def sublayer(self, heads: int, shared_out: nn.Module) -> kernel.Sublayer:
+    def sublayer(self, heads: int, shared_out: nn.Linear | None) -> kernel.Sublayer:
         """Its weights as the kernels want them."""
         own = self.layer_aware
         rest = kernel.LayerAware(own.depthwise.weight[:, 0], own.norm.weight, own.norm.bias, own.norm.eps)
@@ -102,8 +101,9 @@ class QueryLayer(nn.Module):
         """Video tokens [B, N, D] -> [B, N, heads * d]; id_kv [2, 1 or B, heads, K, d]; grid is not needed."""
         return attend(self.to_q(x_BND), id_kv)
 
-    def sublayer(self, heads: int, shared_out: nn.Module) -> kernel.Sublayer:
+    def sublayer(self, heads: int, shared_out: nn.Linear | None) -> kernel.Sublayer:
         """Its weights, and those that all layers share, as the kernels want them."""
+        assert shared_out is not None, "this form has one"
         return kernel.sublayer(heads, self.to_q.weight, shared_out.weight)
 
 
@@ -135,4 +135,6 @@ class Injections(nn.Module):
     @torch.no_grad()
     def sublayers(self) -> tuple[kernel.Sublayer, ...]:
         """The weights of all layers as the kernels want them."""
-        return tuple(layer.sublayer(self.heads, self.shared_out) for layer in self.layers)
+        shared = self.shared_out if isinstance(self.shared_out, nn.Linear) else None
+        layers = (layer for layer in self.layers if isinstance(layer, ReleasedLayer | LayerAwareLayer | QueryLayer))
+        return tuple(layer.sublayer(self.heads, shared) for layer in layers)

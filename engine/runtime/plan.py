@@ -19,7 +19,7 @@ class ExecutionPlan:
     device: str
     precision: str
     vae_tile: tuple[int, int] | None = None
-    backend: Literal["eager"] = "eager"
+    backend: Literal["eager", "fused", "folded"] = "eager"
     attention: Literal["sdpa"] = "sdpa"
     step_cache: Literal["none"] = "none"
     batch_size: Literal[1] = 1
@@ -28,7 +28,7 @@ class ExecutionPlan:
     def __post_init__(self) -> None:
         one_of(self, "device", ("cpu", "cuda"))
         one_of(self, "precision", ("float32", "bfloat16"))
-        one_of(self, "backend", ("eager",))
+        one_of(self, "backend", ("eager", "fused", "folded"))
         one_of(self, "attention", ("sdpa",))
         one_of(self, "step_cache", ("none",))
         one_of(self, "batch_size", (1,))
@@ -42,19 +42,22 @@ class ExecutionPlan:
 class EngineConfig:
     """How an engine runs; `auto` is resolved when it is made.
 
-    `device` is auto, cpu, cuda or cuda:N. `precision` auto is bfloat16 on a GPU and float32 on a CPU. `vae_tile` is the
+    `device` is auto, cpu, cuda or cuda:N. `precision` auto is bfloat16 on a GPU and float32 on a CPU. `backend` is the
+    form of the DiT (`runtime.backend`); auto takes the kernels on a GPU. `vae_tile` is the
     side of a VAE tile in pixels; 0 decodes whole, None takes the largest that the memory at hand allows.
     `text_cache` counts the prompts whose tokens are kept. `verify` compares weights with their manifest on loading.
     """
 
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    backend: Literal["auto", "eager", "fused", "folded"] = "auto"
     vae_tile: int | None = None
     text_cache: int = 64
     verify: bool = True
 
     def __post_init__(self) -> None:
         one_of(self, "precision", ("auto", "float32", "bfloat16"))
+        one_of(self, "backend", ("auto", "eager", "fused", "folded"))
         positive(self, "text_cache")
         holds(self, "device", isinstance(self.device, str), "a name: auto, cpu, cuda or cuda:N")
         if self.vae_tile is not None and (self.vae_tile != 0 or isinstance(self.vae_tile, bool)):

@@ -1,11 +1,14 @@
 """The authors' whole pipeline on a small model, through the product's own stages, from one seed to frames."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from fantasyid_engine.config.render import ScheduleConfig
+from fantasyid_engine.models.fused import FusedDiT
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.sampling.loop import denoise
 from fantasyid_engine.sampling.noise import SeededNoise
@@ -19,7 +22,22 @@ from tests.vae.golden_vae import golden_vae, picture, pipeline
 pytestmark = pytest.mark.reference_data
 
 
-def test_every_stage(golden_network: Network) -> None:
+@pytest.mark.parametrize("backend", ["eager", "fused", "folded"])
+def test_every_stage(backend: str, golden_network: Network) -> None:
+    """Eager, and on the kernels' references."""
+    render(backend, golden_network, torch.device("cpu"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["fused", "folded"])
+def test_every_stage_on_the_kernels(backend: str, golden_network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, as the goldens are."""
+    monkeypatch.setenv("FANTASYID_KERNELS", "triton")
+    render(backend, golden_network, torch.device("cuda"))
+
+
+def render(backend: str, golden_network: Network, device: torch.device) -> None:
+    """Every stage against the authors'; the DiT on `device`, all else on the CPU."""
     expected, _ = pipeline()
     vae, crop = golden_vae(), picture("input.pipeline.image", 512, 512).numpy()
     noise = SeededNoise(42)
@@ -35,8 +53,16 @@ def test_every_stage(golden_network: Network) -> None:
         vertices = golden("mesh")["vertices.newton"][None]
         id_kv = golden_network.conditioner(normal("input.pipeline.vit_hidden.4", 1, 577, 1024), vertices)
     text = torch.cat([normal(f"input.pipeline.{kind}", 1, 16, 4096) for kind in ("negative", "prompt")])
-    predict = dit_predictor(golden_network.dit, id_kv, text, image_latents, (3, 8, 8), 6.0, range(1000))
     solver = make_solver("dpm", ScheduleConfig(), 4, noise)
+    dit = golden_network.dit
+    if backend != "eager":
+        dit = FusedDiT(deepcopy(dit).to(device), folds=backend == "folded")
+    there = (part.to(device) for part in (id_kv, text, image_latents))
+    on_device = dit_predictor(dit, *there, (3, 8, 8), 6.0, [step.t for step in solver])
+
+    def predict(x: Tensor, t: int) -> Tensor:
+        return on_device(x.to(device), t).cpu()
+
     seen: list[Tensor] = []
 
     def on_step(step: Step, x: Tensor, history: Tensor | None) -> None:

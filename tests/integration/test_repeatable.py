@@ -17,6 +17,7 @@ from fantasyid_engine import (
     Cancelled,
     ConfigError,
     Engine,
+    EngineConfig,
     ExecutionPlan,
     InputError,
     Progress,
@@ -49,6 +50,20 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture
 def request_(image: Path) -> VideoRequest:
     return VideoRequest(image=image, prompt="smiles", seed=11, num_inference_steps=4)
+
+
+@pytest.mark.parametrize("backend", ["fused", "folded"])
+def test_a_backend_is_recorded_and_pinned(backend: str, engine: Engine, request_: VideoRequest) -> None:
+    """The same picture but for rounding, and its plan says where it is from."""
+    plain = engine.generate(request_)
+    with Engine(paper_model(), EngineConfig(backend=backend)) as other:
+        made = other.generate(request_)
+        assert made.record["plan"]["backend"] == backend
+        again = other.generate(request_, plan=ExecutionPlan(device="cpu", precision="float32", backend=backend))
+        assert np.array_equal(made.frames, again.frames)
+        with pytest.raises(ConfigError, match=f"has backend eager; this engine runs {backend}"):
+            other.generate(request_, plan=ExecutionPlan(device="cpu", precision="float32"))
+    assert np.abs(made.frames.astype(int) - plain.frames.astype(int)).max() <= 2
 
 
 def test_twice(engine: Engine, request_: VideoRequest) -> None:

@@ -48,13 +48,16 @@ def test_gate_residual_norm_modulate(B, T, L, D, M, dtype, device):
         made_sum, made = op.gate_residual_norm_modulate(way, other, gates, weight, bias, modulation, L, EPS)
         no_worse_than_torch("h'", made_sum, plain_sum, exact_sum)
         no_worse_than_torch("y", made, plain, exact)
-        no_worse_than_torch("h' alone", op.gate_residual(way, other, gates, L), plain_sum, exact_sum)
+        alone, stats = op.gate_residual(way, other, gates, L, EPS)
+        no_worse_than_torch("h' alone", alone, plain_sum, exact_sum)
+        exact_stats = reference.row_stats(exact_sum, EPS)
+        no_worse_than_torch("its rows", stats, reference.row_stats(plain_sum, EPS), exact_stats)
 
 
 def test_registration(device):
     h, d, gates, weight, bias, modulation = inputs(2, 3, 8, 2, torch.float32, device)
     torch.library.opcheck(op.norm_modulate, (h, weight, bias, modulation, 1, EPS))
-    torch.library.opcheck(op.gate_residual, (h, d, gates, 1))
+    torch.library.opcheck(op.gate_residual, (h, d, gates, 1, EPS))
     torch.library.opcheck(op.gate_residual_norm_modulate, (h, d, gates, weight, bias, modulation, 1, EPS))
 
 
@@ -65,6 +68,6 @@ def test_what_does_not_fit_is_named(device):
     with pytest.raises(ValueError, match="norm_modulate: length=4 of 3 tokens"):
         op.norm_modulate(h, weight, bias, modulation, 4, EPS)
     with pytest.raises(ValueError, match=r"gate_residual: d \(2, 2, 8\)"):
-        op.gate_residual(h, d[:, :2], gates, 1)
+        op.gate_residual(h, d[:, :2], gates, 1, EPS)
     with pytest.raises(ValueError, match=r"norm's \(7,\)"):
         op.gate_residual_norm_modulate(h, d, gates, weight[:7], bias, modulation, 1, EPS)

@@ -75,20 +75,13 @@ def test_a_folded_face_says_the_same(form, kernels, monkeypatch):
     monkeypatch.setenv("FANTASYID_KERNELS", kernels)
     config = FORMS[form]
     latents, text, image, id_kv = asked(config, 5, torch.float32)
-    fused = FusedDiT(plain(config))
+    right, fused = FusedDiT(plain(config)), FusedDiT(plain(config), folds=True)
     embedded, tables = fused.embed(text, *SIZE, image), fused.tables(TIMESTEPS)
-    apart, folded = fused.face(id_kv), fused.face(id_kv, spare_bytes=2**30)
-    assert all(isinstance(part, Tensor) for part in apart), "a CPU has no memory to spare"
-    assert all(isinstance(part, Folded) for part in folded)
-    one, other = (fused(latents, tables.blocks[0], tables.final[0], embedded, face) for face in (apart, folded))
-    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-
-
-@torch.inference_mode()
-def test_more_keys_than_a_head_has_channels_are_not_folded():
-    fused = FusedDiT(plain(RELEASED))
-    *_, id_kv = asked(RELEASED, 9, torch.float32)
-    assert all(isinstance(part, Tensor) for part in fused.face(id_kv, spare_bytes=2**30))
+    assert all(isinstance(part, Folded) for part in fused.face(id_kv))
+    made, expected = (
+        dit(latents, tables.blocks[0], tables.final[0], embedded, dit.face(id_kv)) for dit in (fused, right)
+    )
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()

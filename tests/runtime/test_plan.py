@@ -33,13 +33,17 @@ JSON = [
     ({"device": "tpu"}, "ExecutionPlan.device is 'tpu'"),
     ({"vae_tile": [8]}, "vae_tile.1: Field required"),
     ({"vae_tile": [8, "8"]}, "vae_tile.1: Input should be a valid integer, not '8'"),
-    ({"backend": "tensorrt"}, "backend: Input should be 'eager', not 'tensorrt'"),
+    ({"backend": "tensorrt"}, "backend: Input should be 'eager', 'fused' or 'folded', not 'tensorrt'"),
     ({"tile": 8}, "tile: Unexpected keyword argument"),
     ({"device": None}, "device: Input should be a valid string, not None"),
 ]
 ENGINES = [
     ({"precision": "float16"}, "EngineConfig.precision is 'float16'; it must be one of 'auto', 'float32', 'bfloat"),
     ({"precision": None}, "EngineConfig.precision is None"),
+    (
+        {"backend": "tensorrt"},
+        "EngineConfig.backend is 'tensorrt'; it must be one of 'auto', 'eager', 'fused', 'folded",
+    ),
     ({"text_cache": 0}, "EngineConfig.text_cache is 0; it must be an integer from 1 to"),
     ({"text_cache": True}, "EngineConfig.text_cache is True"),
     ({"vae_tile": -1}, "EngineConfig.vae_tile is -1; it must be"),

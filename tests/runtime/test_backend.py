@@ -1,0 +1,40 @@
+"""Which form of the DiT an engine takes."""
+
+import pytest
+import torch
+
+from fantasyid_engine.config.presets import NETWORKS
+from fantasyid_engine.kernels.dispatch import HAS_TRITON
+from fantasyid_engine.runtime import backend
+from fantasyid_engine.runtime.backend import BACKENDS, resolve_backend
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+RELEASED, PAPER = NETWORKS["fantasyid-5b"], NETWORKS["fantasyid-5b-paper"]
+
+
+@pytest.fixture(autouse=True)
+def _roomy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "memory_at_hand", lambda device: 2**40)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_what_is_named_is_taken(name):
+    assert resolve_backend(name, RELEASED, CPU, torch.float32) == name
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"), [(CPU, torch.float32), (CPU, torch.bfloat16), (GPU, torch.float32)], ids=str
+)
+def test_eager_without_a_gpu_in_half_precision(device, dtype):
+    assert resolve_backend("auto", RELEASED, device, dtype) == "eager"
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="needs the package triton")
+def test_a_gpu_folds_where_there_are_few_keys_and_much_memory(monkeypatch):
+    assert RELEASED.num_id_tokens == 115 and PAPER.num_id_tokens == 314
+    assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "folded"
+    assert resolve_backend("auto", PAPER, GPU, torch.bfloat16) == "fused"
+    monkeypatch.setattr(backend, "memory_at_hand", lambda device: 10**9)
+    assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "fused"
+    monkeypatch.setenv("FANTASYID_KERNELS", "torch")
+    assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "eager"
