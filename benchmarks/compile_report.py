@@ -21,6 +21,7 @@ os.environ.pop("TRITON_INTERPRET", None)  # interpreted functions cannot be comp
 import torch
 import triton
 from report import write_report
+from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.compiler import compile as compile_kernel
@@ -29,24 +30,20 @@ from fantasyid_engine.kernels import id_attention, layer_aware, norm_modulate, q
 
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 NVIDIA = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-HALF, EXACT, WHOLE, NUMBER = "*bf16", "*fp32", "*i64", "i32"
+B, TEXT, GRID, D, EPS = 2, 226, (13, 30, 45), 3072, 1e-5
+N = GRID[0] * GRID[1] * GRID[2]
+T = TEXT + N
 
 
 @dataclass(frozen=True)
-class Case:
-    """One kernel at one shape.
-
-    `pointers` are its tensors by the ends of their names, everything else `HALF`; `aligned` are the integers that are
-    multiples of 16 at this shape, as a launch would find them.
-    """
+class Launch:
+    """One launch, as an op's launcher does it at 5B shapes; `dots` says that there is a product in it."""
 
     name: str
     kernel: Any
-    constants: dict[str, Any]
-    num_warps: int
-    dots: bool = False
-    pointers: tuple[tuple[str, str], ...] = ()
-    aligned: tuple[str, ...] = ()
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    dots: bool
 
 
 @dataclass(frozen=True)
@@ -73,122 +70,73 @@ class Compiled:
         return [f"{self.name} for sm_{self.target} {fault}" for fault in found]
 
 
-ROW = ("dim", "h_batch", "h_token", "d_batch", "d_token", "gates_batch", "modulation_batch")
-ATTENTION = (
-    *("dim", "columns", "x_batch", "x_token", "stats_batch", "weight_batch", "sums_batch", "kv_batch", "kv_head"),
-    *("out_batch", "out_token", "heads"),
-)
-FLOATS = (("stats_ptr", EXACT), ("sums_ptr", EXACT), ("offsets_ptr", EXACT))
-TABLES = (("cos_ptr", EXACT), ("sin_ptr", EXACT))
-MESH = (("index_ptr", WHOLE), *((f"{name}_ptr", EXACT) for name in ("x", "weight", "bias", "value", "y")))
-TILE = {"PRECISION": "tf32", "BLOCK_M": 128, "BLOCK_C": 128, "BLOCK_D": 64}
+def launches() -> list[Launch]:
+    """Every op called on tensors without contents, and what it would launch."""
+    made: list[Launch] = []
+    names: list[tuple[str, bool]] = []
 
-CASES = (
-    Case(
-        "norm_modulate",
-        norm_modulate._kernel,
-        {"RESIDUAL": False, "STATS": False, "NORM": True, "BLOCK": 4096},
-        8,
-        aligned=ROW,
-    ),
-    Case(
-        "gate_residual",
-        norm_modulate._kernel,
-        {"RESIDUAL": True, "STATS": True, "NORM": False, "BLOCK": 4096},
-        8,
-        pointers=FLOATS,
-        aligned=ROW,
-    ),
-    Case(
+    def keep(kernel: Any, grid: tuple[int, ...], *arguments: Any, **options: Any) -> None:
+        name, dots = names[-1]
+        made.append(Launch(name, kernel, arguments, options, dots))
+
+    for module in (id_attention, layer_aware, norm_modulate, qk_norm_rope, resample, spiral_conv):
+        module.launch = keep
+
+    def run(name: str, op: Any, *arguments: Any, dots: bool = False) -> None:
+        names.append((name, dots))
+        op._init_fn(*arguments)  # the launcher itself; through torch a tensor without contents would find the fake
+
+    h, row, mods = half(B, T, D), half(D), half(1, 6, D)
+    run("norm_modulate", norm_modulate.norm_modulate, h, row, row, mods, TEXT, EPS)
+    run("gate_residual", norm_modulate.gate_residual, h, h, mods, TEXT, EPS)
+    run(
         "gate_residual_norm_modulate",
-        norm_modulate._kernel,
-        {"RESIDUAL": True, "STATS": False, "NORM": True, "BLOCK": 4096},
-        8,
-        aligned=ROW,
-    ),
-    Case(
-        "qk_norm_rope",
-        qk_norm_rope._kernel,
-        {"ROTARY": True, "HEADS": 64, "PAIRS": 32},
-        8,
-        pointers=TABLES,
-        aligned=("dim", "heads", "qkv_batch", "qkv_token"),
-    ),
-    Case(
-        "id_attention, 115 keys",
-        id_attention._attention,
-        {"NORM": True, "FOLDED": False, "ONE_TURN": True, "BLOCK_K": 128, **TILE},
-        8,
-        dots=True,
-        pointers=FLOATS,
-        aligned=ATTENTION,
-    ),
-    Case(
-        "id_attention, 314 keys",
-        id_attention._attention,
-        {"NORM": False, "FOLDED": False, "ONE_TURN": False, "BLOCK_K": id_attention.TURN, **TILE},
-        8,
-        dots=True,
-        pointers=FLOATS,
-        aligned=ATTENTION,
-    ),
-    Case(
-        "id_attention, 115 keys folded",
-        id_attention._attention,
-        {"NORM": True, "FOLDED": True, "ONE_TURN": True, "BLOCK_K": 128, **TILE},
-        8,
-        dots=True,
-        pointers=FLOATS,
-        # A head has 120 columns, a multiple of 8.
-        aligned=tuple(name for name in ATTENTION if name != "columns"),
-    ),
-    Case(
-        "layer_aware",
-        layer_aware._kernel,
-        {"SEGMENT": layer_aware.SEGMENT, "BLOCK": 4096},
-        16,
-        aligned=("dim", "x_batch", "x_token", "m_batch", "m_token"),
-    ),
-    Case(
-        "spiral_conv",
-        spiral_conv._kernel,
-        {"SPIRAL": 9, "ELU": True, "PRECISION": "ieee", "BLOCK_V": 32, "BLOCK_E": 64, "BLOCK_C": 32},
-        4,
-        pointers=MESH,
-        aligned=("channels", "outs"),
-    ),
-    Case(
-        "resample",
-        resample._kernel,
-        {"TERMS": 3, "BLOCK_W": 32, "BLOCK_C": 128},
-        4,
-        pointers=MESH,
-        aligned=("channels",),
-    ),
-)
+        norm_modulate.gate_residual_norm_modulate,
+        *(h, h, mods, row, row, mods, TEXT, EPS),
+    )
+    norms, table = [half(64)] * 4, exact(N, 64)
+    run("qk_norm_rope", qk_norm_rope.qk_norm_rope, half(B, T, 3 * D), 48, *norms, table, table, EPS)
+    for keys, form in ((115, "released"), (314, "layer_aware")):
+        x, id_kv = h[:, TEXT:], half(2, 1, 16, keys, 128)
+        ends = (exact(B, T, 2)[:, TEXT:], half(1, 2048, D), exact(1, 2048), exact(1, 2048))
+        stats, weight, sums, offsets = ends if form == "released" else (None, ends[1], None, None)
+        name = f"id_attention, {keys} keys"
+        run(name, id_attention.id_attention, x, stats, weight, sums, offsets, id_kv, 16, keys, dots=True)
+    folded = (exact(B, T, 2)[:, TEXT:], half(1, 1920, D), exact(1, 1920), exact(1, 1920))
+    run("id_attention, 115 keys folded", id_attention.id_attention, h[:, TEXT:], *folded, None, 16, 115, dots=True)
+    taps = half(D, 3, 3)
+    run("layer_aware", layer_aware.layer_aware_, h[:, TEXT:], half(B, N, D), taps, row, row, list(GRID), EPS)
+    x, spiral = exact(1, 5023, 128), torch.empty(5023, 9, dtype=torch.int64, device="meta")
+    run("spiral_conv", spiral_conv.spiral_conv, x, spiral, exact(128, 9 * 128), exact(128), True)
+    run("resample", resample.resample, x, spiral[:, :3], exact(5023, 3))
+    return made
 
 
-def compiled(case: Case, target: int) -> Compiled:
-    names = case.kernel.arg_names
-    ends = dict(case.pointers)
-    signature = {
-        name: "constexpr"
-        if name in case.constants
-        else ends.get(name, HALF)
-        if name.endswith("_ptr")
-        else "fp32"
-        if name in ("eps", "scale")
-        else NUMBER
-        for name in names
-    }
+def half(*shape: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.bfloat16, device="meta")
+
+
+def exact(*shape: int) -> Tensor:
+    return torch.empty(shape, device="meta")
+
+
+def compiled(launch: Launch, target: int) -> Compiled:
+    """As Triton's own launch would specialise it: ones are constants, multiples of 16 are known to be."""
+    options = dict(launch.options)
+    warps, stages = options.pop("num_warps"), options.pop("num_stages", 3)
+    arguments = dict(zip(launch.kernel.arg_names, launch.arguments, strict=False))
+    ones = {name: 1 for name, value in arguments.items() if isinstance(value, int) and value == 1}
+    constants = options | ones
+    signature = {name: "constexpr" if name in constants else kind(arguments[name]) for name in launch.kernel.arg_names}
     sixteens = {
         (place,): [["tt.divisibility", 16]]
-        for place, name in enumerate(names)
-        if name.endswith("_ptr") or name in case.aligned
+        for place, name in enumerate(launch.kernel.arg_names)
+        if name not in constants and (isinstance(arguments[name], Tensor) or is_sixteens(arguments[name]))
     }
-    source = ASTSource(fn=case.kernel, signature=signature, constexprs=case.constants, attrs=sixteens)
     made = compile_kernel(
-        source, target=GPUTarget("cuda", target, 32), options={"num_warps": case.num_warps, "num_stages": 3}
+        ASTSource(fn=launch.kernel, signature=signature, constexprs=constants, attrs=sixteens),
+        target=GPUTarget("cuda", target, 32),
+        options={"num_warps": warps, "num_stages": stages},
     )
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
@@ -198,11 +146,11 @@ def compiled(case: Case, target: int) -> Compiled:
         ).stdout
     usage = re.search(r"REG:(\d+) STACK:(\d+).*?LOCAL:(\d+)", told)
     if usage is None:
-        raise SystemExit(f"cuobjdump says nothing of {case.name}")
+        raise SystemExit(f"cuobjdump says nothing of {launch.name}")
     registers, stack, local = map(int, usage.groups())
     ptx = made.asm["ptx"]
     return Compiled(
-        case.name,
+        launch.name,
         target,
         registers,
         made.metadata.shared,
@@ -212,8 +160,20 @@ def compiled(case: Case, target: int) -> Compiled:
     )
 
 
+def kind(argument: Any) -> str:
+    """An argument's type, as Triton writes it."""
+    if isinstance(argument, Tensor):
+        return {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.int64: "*i64"}[argument.dtype]
+    return "fp32" if isinstance(argument, float) else "i32"
+
+
+def is_sixteens(argument: Any) -> bool:
+    return isinstance(argument, int) and argument % 16 == 0
+
+
 def main() -> None:
-    made = [(compiled(case, target), case.dots) for case in CASES for target in SHARED_LIMIT]
+    every = launches()
+    made = [(compiled(launch, target), launch.dots) for launch in every for target in SHARED_LIMIT]
     faults = [fault for one, dots in made for fault in one.faults(dots)]
     if "--check" not in sys.argv:
         rows = ["| kernel | target | registers | shared memory | spills | tensor cores |", "|---|---|---|---|---|---|"]
@@ -227,7 +187,7 @@ def main() -> None:
         write_report("compile_report", results, "\n".join(rows), torch.device("cpu"))
     if faults:
         raise SystemExit("\n".join(faults))
-    print(f"{len(CASES)} kernels compiled for {', '.join(f'sm_{target}' for target in SHARED_LIMIT)}")
+    print(f"{len(every)} kernels compiled for {', '.join(f'sm_{target}' for target in SHARED_LIMIT)}")
 
 
 if __name__ == "__main__":

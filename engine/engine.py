@@ -57,10 +57,15 @@ class Engine:
     def __init__(self, model: Model, config: EngineConfig | None = None) -> None:
         """Takes a loaded model over; `from_preset`, `from_pretrained` and `open` load one.
 
+        On the backends `fused` and `folded` the engine keeps the model's DiT for itself: it cannot be saved afterwards,
+        nor opened again.
+
         Raises:
-            DeviceError: the model's device cannot run its precision.
+            ConfigError: another engine has taken the model's DiT, or the backend cannot run here.
         """
         config = config or EngineConfig()
+        if not hasattr(model.network, "dit"):
+            raise ConfigError(f"{model.name}: another engine has taken its DiT; load the model again")
         weight = model.network.tower.cls_token
         precision = next(name for name, dtype in DTYPES.items() if dtype == weight.dtype)
         self._turn = threading.RLock()
@@ -69,7 +74,10 @@ class Engine:
         self._config = replace(config, device=str(weight.device), precision=precision, backend=backend)
         max_length = network.dit.max_text_seq_length
         text = TextEncoder(model.text_encoder, model.tokenizer, max_length, config.text_cache)
-        dit = model.network.dit if backend == "eager" else FusedDiT(model.network.dit, folds=backend == "folded")
+        dit = model.network.dit
+        if backend != "eager":
+            dit = FusedDiT(dit, folds=backend == "folded")
+            del model.network.dit
         self._loaded: tuple[Model, TextEncoder, DiT | FusedDiT] | None = (model, text, dit)
 
     @classmethod

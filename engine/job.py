@@ -18,7 +18,9 @@ from fantasyid_engine.face.conditioning import FaceInput
 from fantasyid_engine.face.photo import photo_bytes
 from fantasyid_engine.face.source import name_of
 from fantasyid_engine.face.vertices import vertices_bytes
+from fantasyid_engine.kernels.dispatch import VARIABLE
 from fantasyid_engine.request import VideoRequest, bare
+from fantasyid_engine.runtime.backend import resolve_kernels
 from fantasyid_engine.runtime.device import memory_at_hand
 from fantasyid_engine.runtime.plan import EngineConfig, ExecutionPlan
 from fantasyid_engine.sampling.state import RenderState
@@ -179,19 +181,27 @@ def _plan(model: Model, config: EngineConfig, size: tuple[int, int, int]) -> Exe
         rows, columns = (min(side, length) for length in latent_size)
         tile = None if config.vae_tile == 0 or (rows, columns) == latent_size else (rows, columns)
     assert config.backend != "auto" and config.precision != "auto", "the engine resolves them"
-    return ExecutionPlan(device=device.type, precision=config.precision, backend=config.backend, vae_tile=tile)
+    return ExecutionPlan(
+        device=device.type,
+        precision=config.precision,
+        backend=config.backend,
+        kernels=resolve_kernels(device),
+        vae_tile=tile,
+    )
 
 
 def _check_plan(plan: ExecutionPlan, config: EngineConfig) -> None:
-    for what, planned, ours in (
-        ("device", plan.device, torch.device(config.device).type),
-        ("precision", plan.precision, config.precision),
-        ("backend", plan.backend, config.backend),
+    device = torch.device(config.device)
+    for what, planned, ours, how in (
+        ("device", plan.device, device.type, "open the engine with device={}"),
+        ("precision", plan.precision, config.precision, "open the engine with precision={}"),
+        ("backend", plan.backend, config.backend, "open the engine with backend={}"),
+        ("kernels", plan.kernels, resolve_kernels(device), f"set {VARIABLE}={{}}"),
     ):
         if planned != ours:
             raise ConfigError(
                 f"the plan to render again has {what} {planned}; this engine runs {ours}, and frames would differ: "
-                f"open the engine with {what}={planned}, or leave the plan out"
+                f"{how.format(planned)}, or leave the plan out"
             )
 
 

@@ -9,6 +9,7 @@ In an export everything is a reference, so that plain operators are written.
 
 import importlib.util
 import os
+import shutil
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from fantasyid_engine.errors import ConfigError
 VARIABLE = "FANTASYID_KERNELS"
 MODES = ("auto", "triton", "torch")
 HAS_TRITON = importlib.util.find_spec("triton") is not None
+COMPILERS = ("cc", "gcc", "clang")
+"""Triton compiles its launchers with one of them, or with what CC names."""
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -54,12 +57,18 @@ def _wants(tensors: tuple[Tensor, ...], dtypes: tuple[torch.dtype, ...]) -> bool
     if wanted == "torch" or torch.compiler.is_exporting():
         return False
     if wanted == "auto":
-        return tensors[0].is_cuda and HAS_TRITON and all(tensor.dtype in dtypes for tensor in tensors)
+        return tensors[0].is_cuda and compiles() and all(tensor.dtype in dtypes for tensor in tensors)
     if not HAS_TRITON:
         raise ConfigError(f"{VARIABLE} is triton, but the package triton is not installed")
     if not tensors[0].is_cuda and not interpreted():
         raise ConfigError(f"{VARIABLE} is triton on a {tensors[0].device.type}; set TRITON_INTERPRET=1 too")
     return all(tensor.dtype != torch.float64 for tensor in tensors)
+
+
+@torch.compiler.assume_constant_result
+def compiles() -> bool:
+    """Whether Triton can compile here: it is installed, and so is a C compiler."""
+    return HAS_TRITON and bool(os.environ.get("CC") or any(shutil.which(name) for name in COMPILERS))
 
 
 def interpreted() -> bool:

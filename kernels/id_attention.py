@@ -56,7 +56,6 @@ def _attention(
     out_ptr,
     tokens,
     dim,
-    columns,
     keys,
     scale,
     x_batch,
@@ -71,6 +70,7 @@ def _attention(
     heads,
     NORM: tl.constexpr,
     FOLDED: tl.constexpr,
+    COLUMNS: tl.constexpr,
     ONE_TURN: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -83,10 +83,10 @@ def _attention(
     rows = tile.to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
     row_inside = rows < tokens
     cols = tl.arange(0, BLOCK_C)
-    col_inside = cols < columns
+    col_inside = cols < COLUMNS
 
     x_at = x_ptr + batch * x_batch + rows[:, None] * x_token
-    weight_at = weight_ptr + batch * weight_batch + (head * columns + cols).to(tl.int64)[None, :] * dim
+    weight_at = weight_ptr + batch * weight_batch + (head * COLUMNS + cols).to(tl.int64)[None, :] * dim
     z = tl.zeros((BLOCK_M, BLOCK_C), tl.float32)
     for start in range(0, dim, BLOCK_D):
         along = start + tl.arange(0, BLOCK_D)
@@ -98,13 +98,13 @@ def _attention(
         stats_at = stats_ptr + batch * stats_batch + rows * 2
         mean = tl.load(stats_at, mask=row_inside, other=0.0)
         rstd = tl.load(stats_at + 1, mask=row_inside, other=0.0)
-        own = batch * sums_batch + head * columns + cols
+        own = batch * sums_batch + head * COLUMNS + cols
         sums = tl.load(sums_ptr + own, mask=col_inside, other=0.0)
         offsets = tl.load(offsets_ptr + own, mask=col_inside, other=0.0)
         z = rstd[:, None] * (z - mean[:, None] * sums[None, :]) + offsets[None, :]
 
     inside = row_inside[:, None] & col_inside[None, :]
-    out_at = out_ptr + batch * out_batch + rows[:, None] * out_token + head * columns + cols[None, :]
+    out_at = out_ptr + batch * out_batch + rows[:, None] * out_token + head * COLUMNS + cols[None, :]
     if FOLDED:
         z = tl.where(cols[None, :] < keys, z, float("-inf"))
         z = tl.exp(z - tl.max(z, 1)[:, None])
@@ -114,22 +114,22 @@ def _attention(
         own = batch * kv_batch + head * kv_head
         k_at, v_at = keys_ptr + own, values_ptr + own
         if ONE_TURN:
-            z = _logits(q, k_at, 0, keys, columns, cols, col_inside, scale, PRECISION, BLOCK_K)
+            z = _logits(q, k_at, 0, keys, COLUMNS, cols, col_inside, scale, PRECISION, BLOCK_K)
             z = tl.exp(z - tl.max(z, 1)[:, None])
             total = tl.sum(z, 1)
-            v = _values(v_at, 0, keys, columns, cols, col_inside, BLOCK_K)
+            v = _values(v_at, 0, keys, COLUMNS, cols, col_inside, BLOCK_K)
             z = tl.dot(z.to(v.dtype), v, input_precision=PRECISION)
         else:
             top = tl.full((BLOCK_M,), float("-inf"), tl.float32)
             total = tl.zeros((BLOCK_M,), tl.float32)
             z = tl.zeros((BLOCK_M, BLOCK_C), tl.float32)
             for start in tl.range(0, keys, BLOCK_K, num_stages=1):
-                logits = _logits(q, k_at, start, keys, columns, cols, col_inside, scale, PRECISION, BLOCK_K)
+                logits = _logits(q, k_at, start, keys, COLUMNS, cols, col_inside, scale, PRECISION, BLOCK_K)
                 higher = tl.maximum(top, tl.max(logits, 1))
                 weights = tl.exp(logits - higher[:, None])
                 kept = tl.exp(top - higher)
                 total = total * kept + tl.sum(weights, 1)
-                v = _values(v_at, start, keys, columns, cols, col_inside, BLOCK_K)
+                v = _values(v_at, start, keys, COLUMNS, cols, col_inside, BLOCK_K)
                 z = tl.dot(weights.to(v.dtype), v, z * kept[:, None], input_precision=PRECISION)
                 top = higher
         z = z / total[:, None]
@@ -175,7 +175,7 @@ def id_attention(
     launch(
         _attention,
         (triton.cdiv(tokens, block_m) * heads, batch),
-        *(x, x if stats is None else stats, weight, sums, offsets, k, v, out, tokens, dim, columns, keys),
+        *(x, x if stats is None else stats, weight, sums, offsets, k, v, out, tokens, dim, keys),
         1.0 if folded else 1 / math.sqrt(columns),
         *(
             x.stride(0),
@@ -188,6 +188,7 @@ def id_attention(
         *(out.stride(0), out.stride(1), heads),
         NORM=stats is not None,
         FOLDED=folded,
+        COLUMNS=columns,
         ONE_TURN=keys <= ONE_TURN,
         PRECISION="ieee" if exact else "tf32",
         BLOCK_M=block_m,
@@ -221,7 +222,9 @@ def _check(
         fits("id_attention", right, f"stats, sums or offsets; expected {tuple(shape)} float32")
     fits("id_attention", stats is None or stats.stride()[1:] == (2, 1), "stats do not lie in pairs")
     if id_kv is None:
-        fits("id_attention", 1 <= keys <= columns, f"{keys} keys in {columns} columns")
+        fits(
+            "id_attention", 1 <= keys <= columns <= ONE_TURN, f"{keys} keys in {columns} columns, of {ONE_TURN} at most"
+        )
     else:
         right = id_kv.shape in ((2, 1, heads, keys, columns), (2, batch, heads, keys, columns))
         fits("id_attention", right and id_kv.dtype == x.dtype and keys >= 1, f"id_kv {tuple(id_kv.shape)}, {keys} keys")

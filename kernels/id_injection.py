@@ -22,6 +22,8 @@ from torch import Tensor
 from fantasyid_engine.kernels import reference
 from fantasyid_engine.kernels.dispatch import wants_triton
 
+MOST_FOLDED = 128
+"""Columns of a folded head: one tile of logits."""
 ALIGN = 8
 """Columns of a folded head are a multiple of this: 16 bytes, which is what a load or store moves at once."""
 
@@ -94,9 +96,14 @@ def sublayer(
 
 
 def pays_to_fold(heads: int, head_dim: int, dim: int, keys: int) -> bool:
-    """Whether folding saves multiplications a token: K < d, and the rounding of K to columns does not eat it up."""
+    """Whether folding saves work a token: K < d, and the rounding of K to columns does not eat it up."""
     columns = _columns(keys)
-    return 2 * heads * columns * dim < 2 * heads * head_dim * dim + 2 * heads * head_dim * keys
+    return can_fold(keys) and 2 * heads * columns * dim < 2 * heads * head_dim * dim + 2 * heads * head_dim * keys
+
+
+def can_fold(keys: int) -> bool:
+    """Whether a head's logits fit one tile."""
+    return _columns(keys) <= MOST_FOLDED
 
 
 def folded_bytes(heads: int, dim: int, keys: int, itemsize: int) -> int:

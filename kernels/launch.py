@@ -24,3 +24,9 @@ def launch(kernel: Any, grid: tuple[Any, ...], *arguments: Any, **options: Any) 
     """
     with torch.cuda.device_of(arguments[0]):
         kernel[grid](*arguments, **options)
+
+
+def scattered(x_BIC: Tensor, index_I: Tensor, vertices: int) -> Tensor:
+    """Sums entries into the vertices that `index` names -> [B, V, C], in a fixed order on any device."""
+    made = x_BIC.new_zeros((vertices, len(x_BIC), x_BIC.shape[2]))
+    return made.index_put((index_I,), x_BIC.transpose(0, 1), accumulate=True).transpose(0, 1)

@@ -54,7 +54,9 @@ def _kernel(
         d = tl.load(d_ptr + batch * d_batch + token * d_token + cols, mask=inside, other=0.0).to(tl.float32)
         gate = tl.load(gates_ptr + batch * gates_batch + (part + 2) * dim + cols, mask=inside, other=0.0)
         x += gate.to(tl.float32) * d
-        tl.store(sum_ptr + row * dim + cols, x.to(sum_ptr.dtype.element_ty), mask=inside)
+        rounded = x.to(sum_ptr.dtype.element_ty)
+        tl.store(sum_ptr + row * dim + cols, rounded, mask=inside)
+        x = rounded.to(tl.float32)  # what follows is of the row as others will read it
     mean = tl.sum(x, 0) / dim
     centred = tl.where(inside, x - mean, 0.0)
     deviation = tl.sqrt(tl.sum(centred * centred, 0) / dim + eps)

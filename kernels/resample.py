@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fantasyid_engine.kernels import reference
-from fantasyid_engine.kernels.launch import fits, launch
+from fantasyid_engine.kernels.launch import fits, launch, scattered
 
 
 @triton.jit
@@ -78,8 +78,8 @@ def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, ...], 
 def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
     index, value = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
     spread = (grad[:, :, None] * value[..., None].to(grad.dtype)).flatten(1, 2)
-    made = grad.new_zeros((len(grad), ctx.sources, grad.shape[2]))  # pyright: ignore[reportAttributeAccessIssue]
-    return made.index_add(1, index.flatten(), spread), None, None
+    made = scattered(spread, index.flatten(), ctx.sources)  # pyright: ignore[reportAttributeAccessIssue]
+    return made, None, None
 
 
 resample.register_autograd(_backward, setup_context=_keep)

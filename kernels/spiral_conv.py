@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fantasyid_engine.kernels import reference
-from fantasyid_engine.kernels.launch import fits, launch
+from fantasyid_engine.kernels.launch import fits, launch, scattered
 
 
 @triton.jit
@@ -69,7 +69,9 @@ def spiral_conv(x: Tensor, index: Tensor, weight: Tensor, bias: Tensor, elu: boo
     """Takes x [B, V, C], index [V, S] integers, weight [E, S C], bias [E] -> [B, V, E] in x's dtype."""
     (batch, sources, channels), (vertices, spiral) = x.shape, index.shape
     outs = len(weight)
-    right = weight.shape == (outs, spiral * channels) and bias.shape == (outs,)
+    right = (
+        weight.shape == (outs, spiral * channels) and bias.shape == (outs,) and x.dtype == weight.dtype == bias.dtype
+    )
     fits("spiral_conv", right, f"weight {tuple(weight.shape)}, bias {tuple(bias.shape)}, x {tuple(x.shape)}")
     if x.dtype == torch.float64:  # gradcheck's, in which the kernel does not count
         return reference.spiral_conv(x, index, weight, bias, elu)
@@ -105,8 +107,10 @@ def _backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[T
     x, index, weight, *output = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
     if output:
         grad = grad * torch.where(output[0] > 0, 1, output[0] + 1)
-    gathered = (grad @ weight).unflatten(-1, (index.shape[1], -1))
-    grad_x = torch.zeros_like(x).index_add(1, index.flatten(), gathered.flatten(1, 2))
+    grad_x = None
+    if ctx.needs_input_grad[0]:  # pyright: ignore[reportAttributeAccessIssue]
+        gathered = (grad @ weight).unflatten(-1, (index.shape[1], -1))
+        grad_x = scattered(gathered.flatten(1, 2), index.flatten(), x.shape[1])
     grad_weight = torch.einsum("bve,bvk->ek", grad, x[:, index].flatten(2))
     return grad_x, None, grad_weight, grad.sum((0, 1)), None
 

@@ -11,6 +11,8 @@ import torch
 # Before anything imports Triton: without a GPU its kernels are interpreted.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+# Products on a GPU are repeatable only with it, and say so where it is missing.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 from safetensors.torch import save_file
 

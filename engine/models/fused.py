@@ -16,7 +16,7 @@ K identity tokens. Ground truth: `dit.DiT`.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -120,6 +120,9 @@ class FusedDiT(nn.Module):
         self._folds = folds
         del dit.blocks, dit.injections
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "FusedDiT":
+        raise RuntimeError("a FusedDiT stays where its weights were, and as they were; fuse a DiT that was moved")
+
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights."""
@@ -155,9 +158,11 @@ class FusedDiT(nn.Module):
         if kept is None or kept.timesteps != tuple(timesteps):
             t_S = torch.tensor(timesteps, device=self.device)
             emb_SE = F.silu(self.time_embedding(t_S))
-            blocks = [modulation.of(emb_SE).unflatten(-1, (6, -1)) for modulation in self._modulations]
+            blocks = emb_SE.new_empty(len(emb_SE), len(self._modulations), 6, self.config.dim)
+            for place, modulation in enumerate(self._modulations):
+                blocks[:, place] = modulation.of(emb_SE).unflatten(-1, (6, -1))
             final = self._final_modulation.of(emb_SE).unflatten(-1, (2, -1))
-            kept = self._tables = Tables(tuple(timesteps), torch.stack(blocks, dim=1), final)
+            kept = self._tables = Tables(tuple(timesteps), blocks, final)
         return kept
 
     def face(self, id_kv: Tensor) -> Face:

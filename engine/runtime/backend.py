@@ -1,18 +1,35 @@
-"""Which form of the DiT renders.
+"""Which form of the DiT renders, and who runs its ops.
 
 eager    plain PyTorch, `models.dit`
 fused    on the kernels, `models.fused`
 folded   the same, each face folded into the injections' weights for the time of a render
 """
 
+import math
+from typing import Literal
+
 import torch
 
-from fantasyid_engine.config.schema import NetworkConfig
-from fantasyid_engine.kernels.dispatch import HALF, HAS_TRITON, mode
-from fantasyid_engine.kernels.id_injection import folded_bytes, pays_to_fold
+from fantasyid_engine.config.schema import DiTConfig, NetworkConfig
+from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.kernels.dispatch import HALF, compiles, mode
+from fantasyid_engine.kernels.id_injection import can_fold, folded_bytes, pays_to_fold
 from fantasyid_engine.runtime.device import memory_at_hand
 
 BACKENDS = ("eager", "fused", "folded")
+ACTIVATIONS = 16
+"""Tensors of all tokens and channels that are there at once, at most: h, n, q, k, v, the 4 times wider feed-forward."""
+
+
+def resolve_kernels(device: torch.device) -> Literal["torch", "triton"]:
+    """Who runs ops that have both: `triton` or `torch`.
+
+    Raises:
+        ConfigError: `FANTASYID_KERNELS` is unknown.
+    """
+    wanted = mode()
+    here = device.type == "cuda" and compiles() if wanted == "auto" else wanted == "triton"
+    return "triton" if here else "torch"
 
 
 def resolve_backend(name: str, config: NetworkConfig, device: torch.device, dtype: torch.dtype) -> str:
@@ -25,16 +42,23 @@ def resolve_backend(name: str, config: NetworkConfig, device: torch.device, dtyp
         dtype: of its weights.
 
     Raises:
-        ConfigError: `FANTASYID_KERNELS` is unknown.
+        ConfigError: `FANTASYID_KERNELS` is unknown, or faces of this network are too many tokens to be folded.
     """
+    keys, dit, injection = config.num_id_tokens, config.dit, config.dit.injection
+    assert injection is not None, "NetworkConfig refuses this"
+    kernels = resolve_kernels(device)
+    if name == "folded" and not can_fold(keys):
+        raise ConfigError(f"backend folded: a face is {keys} tokens here, too many to fold; take fused")
     if name != "auto":
         return name
-    if device.type != "cuda" or dtype not in HALF or not HAS_TRITON or mode() == "torch":
+    if device.type != "cuda" or dtype not in HALF or kernels == "torch":
         return "eager"
-    dit, injection = config.dit, config.dit.injection
-    assert injection is not None, "NetworkConfig refuses this"
-    heads, keys = injection.num_heads, config.num_id_tokens
-    taken = dit.num_injections * folded_bytes(heads, dit.dim, keys, dtype.itemsize)
-    # A render needs the rest: activations, and the VAE's tiles.
-    fits = 2 * taken <= memory_at_hand(device)
-    return "folded" if fits and pays_to_fold(heads, injection.head_dim, dit.dim, keys) else "fused"
+    taken = dit.num_injections * folded_bytes(injection.num_heads, dit.dim, keys, dtype.itemsize)
+    fits = taken + _activations(dit, dtype) <= memory_at_hand(device)
+    return "folded" if fits and pays_to_fold(injection.num_heads, injection.head_dim, dit.dim, keys) else "fused"
+
+
+def _activations(dit: DiTConfig, dtype: torch.dtype) -> int:
+    """Bytes of the largest render's, with guidance."""
+    tokens = math.prod(dit.sample_grid) + dit.max_text_seq_length
+    return ACTIVATIONS * 2 * tokens * dit.dim * dtype.itemsize

@@ -20,6 +20,7 @@ class ExecutionPlan:
     precision: str
     vae_tile: tuple[int, int] | None = None
     backend: Literal["eager", "fused", "folded"] = "eager"
+    kernels: Literal["torch", "triton"] = "torch"
     attention: Literal["sdpa"] = "sdpa"
     step_cache: Literal["none"] = "none"
     batch_size: Literal[1] = 1
@@ -29,6 +30,7 @@ class ExecutionPlan:
         one_of(self, "device", ("cpu", "cuda"))
         one_of(self, "precision", ("float32", "bfloat16"))
         one_of(self, "backend", ("eager", "fused", "folded"))
+        one_of(self, "kernels", ("torch", "triton"))
         one_of(self, "attention", ("sdpa",))
         one_of(self, "step_cache", ("none",))
         one_of(self, "batch_size", (1,))

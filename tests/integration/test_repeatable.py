@@ -63,6 +63,12 @@ def test_a_backend_is_recorded_and_pinned(backend: str, engine: Engine, request_
         assert np.array_equal(made.frames, again.frames)
         with pytest.raises(ConfigError, match=f"has backend eager; this engine runs {backend}"):
             other.generate(request_, plan=ExecutionPlan(device="cpu", precision="float32"))
+        with pytest.raises(ConfigError, match=r"has kernels triton; .* set FANTASYID_KERNELS=triton, or leave"):
+            other.generate(
+                request_, plan=ExecutionPlan(device="cpu", precision="float32", backend=backend, kernels="triton")
+            )
+        with pytest.raises(ConfigError, match="another engine has taken its DiT"):
+            Engine(other.model)
     assert np.abs(made.frames.astype(int) - plain.frames.astype(int)).max() <= 2
 
 

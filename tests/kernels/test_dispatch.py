@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.kernels import ops
+from fantasyid_engine.kernels import dispatch, ops
 from fantasyid_engine.kernels.dispatch import wants_mesh_triton, wants_triton
 
 X = torch.zeros(2)
@@ -21,22 +21,24 @@ def test_torch_means_the_references(monkeypatch, device):
     assert not wants_triton(X.to(device).half())
 
 
-def test_triton_means_the_kernels():
-    assert wants_triton(X)
-    assert wants_mesh_triton(X)
-    assert not wants_triton(X.double()), "kernels do not count in float64"
+def test_triton_means_the_kernels(device):
+    x = X.to(device)
+    assert wants_triton(x)
+    assert wants_mesh_triton(x)
+    assert not wants_triton(x.double()), "kernels do not count in float64"
 
 
-def test_no_kernel_where_a_gradient_is_wanted():
-    weight = X.clone().requires_grad_()
-    assert not wants_triton(X, weight)
-    assert wants_mesh_triton(X, weight), "those of meshes have one"
+def test_no_kernel_where_a_gradient_is_wanted(device):
+    x = X.to(device)
+    weight = x.clone().requires_grad_()
+    assert not wants_triton(x, weight)
+    assert wants_mesh_triton(x, weight), "those of meshes have one"
     with torch.no_grad():
-        assert wants_triton(X, weight)
+        assert wants_triton(x, weight)
 
 
 def test_triton_on_a_cpu_takes_the_interpreter(monkeypatch):
-    monkeypatch.delenv("TRITON_INTERPRET")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ConfigError, match="FANTASYID_KERNELS is triton on a cpu; set TRITON_INTERPRET=1 too"):
         wants_triton(X)
 
@@ -45,6 +47,14 @@ def test_an_unknown_mode_is_named(monkeypatch):
     monkeypatch.setenv("FANTASYID_KERNELS", "fast")
     with pytest.raises(ConfigError, match="FANTASYID_KERNELS is 'fast'; it must be one of auto, triton, torch"):
         wants_triton(X)
+
+
+def test_triton_compiles_where_there_is_a_compiler(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(dispatch.shutil, "which", lambda name: None)
+    assert not dispatch.compiles()
+    monkeypatch.setattr(dispatch.shutil, "which", lambda name: f"/usr/bin/{name}" if name == "gcc" else None)
+    assert dispatch.compiles() == dispatch.HAS_TRITON
 
 
 @pytest.mark.gpu

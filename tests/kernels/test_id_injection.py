@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fantasyid_engine.kernels import id_attention as op
-from fantasyid_engine.kernels import reference
+from fantasyid_engine.kernels import ops, reference
 from fantasyid_engine.kernels.id_injection import (
     Folded,
     LayerAware,
@@ -138,13 +138,16 @@ def test_a_face_of_batch_one_serves_the_whole_batch(device):
     assert torch.equal(one, each)
 
 
-def test_a_large_mean_cancels(device):
-    """The LayerNorm is applied behind the product: what all channels share must not drown the rest."""
-    case = make("released", 1, 1, (1, 1, 8), 64, 1, 16, 5, torch.float32, device)
-    case = case._replace(x=case.x + 300)
-    made = case.x.clone()
-    inject(made, case, case.id_kv)
-    torch.testing.assert_close(made.double(), formula(case.double()), rtol=0, atol=1e-2)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_large_mean_cancels(dtype, device):
+    """Tokens and statistics come from the residual add; what all channels share must not drown the rest."""
+    case = make("released", 2, 1, (1, 1, 8), 64, 1, 16, 5, dtype, device)
+    gates = torch.ones(1, 6, 64, dtype=dtype, device=device)
+    x, stats = ops.gate_residual(30 * torch.ones_like(case.x), case.x, gates, 0, EPS)
+    case = case._replace(x=x)
+    exact, plain = formula(case.double()), formula(case)
+    id_injection(x := x.clone(), stats, case.ready(), case.id_kv, case.grid)
+    no_worse_than_torch("x", x, plain, exact)
 
 
 @pytest.mark.parametrize(
@@ -185,3 +188,5 @@ def test_what_does_not_fit_is_named(device):
         op.id_attention(case.x, None, weight[..., :31], None, None, case.id_kv, 2, 5)
     with pytest.raises(ValueError, match="17 keys in 16 columns"):
         op.id_attention(case.x, None, weight, None, None, None, 2, 17)
+    with pytest.raises(ValueError, match="5 keys in 136 columns, of 128 at most"):
+        op.id_attention(case.x, None, torch.zeros(1, 272, 32, device=device), None, None, None, 2, 5)

@@ -11,8 +11,10 @@ from fantasyid_engine.config.schema import InjectionConfig, NetworkConfig
 from fantasyid_engine.kernels.id_injection import Folded
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.models.fused import FusedDiT
+from tests.kernels.cases import no_worse_than_torch
 from tests.small import PAPER, RELEASED, randomise
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SIZE = (3, 4, 6)
 TIMESTEPS = (999, 500, 19)
 SHARED = InjectionConfig(form="shared", num_heads=2, head_dim=8, id_dim=32)
@@ -26,7 +28,7 @@ FORMS = {
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
 
 
 def plain(config: NetworkConfig, dtype: torch.dtype = torch.float32) -> DiT:
@@ -34,7 +36,7 @@ def plain(config: NetworkConfig, dtype: torch.dtype = torch.float32) -> DiT:
         torch.manual_seed(0)
         dit = DiT(config.dit)
     randomise(dit)
-    return dit.eval().requires_grad_(False).to(dtype)
+    return dit.eval().requires_grad_(False).to(DEVICE, dtype)
 
 
 def asked(config: NetworkConfig, keys: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
@@ -92,6 +94,8 @@ def test_tables_are_made_once_a_schedule():
     assert fused.tables(TIMESTEPS) is first
     other = fused.tables((999, 19))
     torch.testing.assert_close(other.blocks, first.blocks[[0, 2]])
+    with pytest.raises(RuntimeError, match="stays where its weights were"):
+        fused.to("cpu")
     names = [name for name, _ in fused.named_parameters()]
     assert not [name for name in names if "linear.weight" in name], "they would lie on the GPU"
 
@@ -137,3 +141,21 @@ def test_a_step_launches_a_third_of_the_operators(form, monkeypatch):
     with _Counted() as after:
         predict(latents, 500)
     assert 3 * after.count <= before.count, f"{before.count} before, {after.count} after"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("folds", [False, True], ids=["apart", "folded"])
+@pytest.mark.parametrize("form", ["released", "layer_aware"])
+@torch.inference_mode()
+def test_bfloat16_on_the_kernels(form, folds, monkeypatch):
+    """What renders on a GPU, against float64 of the same weights: at most twice eager's error."""
+    monkeypatch.setenv("FANTASYID_KERNELS", "auto")
+    dtype = torch.bfloat16
+    latents, text, image, id_kv = asked(FORMS[form], 5, dtype)
+    dit, exact = plain(FORMS[form], dtype), plain(FORMS[form], dtype).double()
+    wide = exact.embed(text.double(), *SIZE, None if image is None else image.double())
+    right = exact.predictor(wide, id_kv.double(), TIMESTEPS)(latents, 500)
+    eager = dit.predictor(dit.embed(text, *SIZE, image), id_kv, TIMESTEPS)(latents, 500)
+    fused = FusedDiT(dit, folds=folds)
+    made = fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)(latents, 500)
+    no_worse_than_torch("prediction", made, eager, right)

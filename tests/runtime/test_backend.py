@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from fantasyid_engine.config.presets import NETWORKS
+from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.kernels.dispatch import HAS_TRITON
 from fantasyid_engine.runtime import backend
-from fantasyid_engine.runtime.backend import BACKENDS, resolve_backend
+from fantasyid_engine.runtime.backend import BACKENDS, resolve_backend, resolve_kernels
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 RELEASED, PAPER = NETWORKS["fantasyid-5b"], NETWORKS["fantasyid-5b-paper"]
@@ -15,6 +16,19 @@ RELEASED, PAPER = NETWORKS["fantasyid-5b"], NETWORKS["fantasyid-5b-paper"]
 @pytest.fixture(autouse=True)
 def _roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "memory_at_hand", lambda device: 2**40)
+
+
+def test_too_many_keys_to_fold():
+    with pytest.raises(ConfigError, match="backend folded: a face is 314 tokens here, too many to fold; take fused"):
+        resolve_backend("folded", PAPER, CPU, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("mode", "device", "kernels"), [("auto", CPU, "torch"), ("torch", GPU, "torch"), ("triton", CPU, "triton")]
+)
+def test_who_runs_the_ops(mode, device, kernels, monkeypatch):
+    monkeypatch.setenv("FANTASYID_KERNELS", mode)
+    assert resolve_kernels(device) == kernels
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -34,7 +48,7 @@ def test_a_gpu_folds_where_there_are_few_keys_and_much_memory(monkeypatch):
     assert RELEASED.num_id_tokens == 115 and PAPER.num_id_tokens == 314
     assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "folded"
     assert resolve_backend("auto", PAPER, GPU, torch.bfloat16) == "fused"
-    monkeypatch.setattr(backend, "memory_at_hand", lambda device: 10**9)
+    monkeypatch.setattr(backend, "memory_at_hand", lambda device: 4 * 10**9)
     assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "fused"
     monkeypatch.setenv("FANTASYID_KERNELS", "torch")
     assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "eager"

@@ -70,7 +70,7 @@ def test_plan_survives_json(plan: ExecutionPlan) -> None:
     text = json.dumps(to_json_object(plan))
     assert from_json_object(ExecutionPlan, json.loads(text), Path("x.json")) == plan
     assert set(json.loads(text)) == {
-        *("device", "precision", "vae_tile", "backend", "attention", "step_cache", "batch_size", "parallel")
+        *("device", "precision", "vae_tile", "backend", "kernels", "attention", "step_cache", "batch_size", "parallel")
     }
 
 
