@@ -31,7 +31,7 @@ from tests.whole_model import paper_model, write_released_model
 
 PHOTO = encoded(avatar(80), "PNG")
 REQUEST = VideoRequest(image=PHOTO, prompt="smiles", seed=11, num_inference_steps=1, num_frames=1)
-CONFIG = EngineConfig(device="cpu", precision="float32")
+CONFIG = EngineConfig(device="cpu", precision="float32", backend="eager")
 DIGEST = "f51c13f97bcc8080888ef49a72c95153367f1afa293098611e1b1b65c3081774"
 """Of a request for b"a photo", as it was before there were shapes."""
 
