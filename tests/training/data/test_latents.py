@@ -37,7 +37,7 @@ def test_latents_are_the_vaes(tmp_path: Path) -> None:
         x = 2 * clip.frames.transpose(0, 1)[None].float() / 255 - 1
         with torch.inference_mode():
             (posterior,) = model.vae.encode(x, return_dict=False)
-        assert sample.moments.shape == (3, 16, 8, 8) and sample.moments.dtype == torch.float16
+        assert sample.moments.shape == (5, 16, 8, 8) and sample.moments.dtype == torch.float16
         torch.testing.assert_close(
             sample.moments[:, :8].float(), posterior.mean[0].transpose(0, 1), rtol=2e-3, atol=2e-3
         )
