@@ -19,8 +19,8 @@ from fantasyid_engine.errors import ConfigError
 VARIABLE = "FANTASYID_KERNELS"
 MODES = ("auto", "triton", "torch")
 HAS_TRITON = importlib.util.find_spec("triton") is not None
-COMPILERS = ("cc", "gcc", "clang")
-"""Triton compiles its launchers with one of them, or with what CC names."""
+COMPILES = HAS_TRITON and bool(os.environ.get("CC") or any(map(shutil.which, ("cc", "gcc", "clang"))))
+"""Triton compiles its launchers with a C compiler. Looked for once: ops ask in every step."""
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -57,18 +57,12 @@ def _wants(tensors: tuple[Tensor, ...], dtypes: tuple[torch.dtype, ...]) -> bool
     if wanted == "torch" or torch.compiler.is_exporting():
         return False
     if wanted == "auto":
-        return tensors[0].is_cuda and compiles() and all(tensor.dtype in dtypes for tensor in tensors)
+        return tensors[0].is_cuda and COMPILES and all(tensor.dtype in dtypes for tensor in tensors)
     if not HAS_TRITON:
         raise ConfigError(f"{VARIABLE} is triton, but the package triton is not installed")
     if not tensors[0].is_cuda and not interpreted():
         raise ConfigError(f"{VARIABLE} is triton on a {tensors[0].device.type}; set TRITON_INTERPRET=1 too")
     return all(tensor.dtype != torch.float64 for tensor in tensors)
-
-
-@torch.compiler.assume_constant_result
-def compiles() -> bool:
-    """Whether Triton can compile here: it is installed, and so is a C compiler."""
-    return HAS_TRITON and bool(os.environ.get("CC") or any(shutil.which(name) for name in COMPILERS))
 
 
 def interpreted() -> bool:

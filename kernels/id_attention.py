@@ -232,14 +232,5 @@ def _check(
 
 
 @id_attention.register_fake
-def _(
-    x: Tensor,
-    stats: Tensor | None,
-    weight: Tensor,
-    sums: Tensor | None,
-    offsets: Tensor | None,
-    id_kv: Tensor | None,
-    heads: int,
-    keys: int,
-) -> Tensor:
+def _(x: Tensor, stats: Tensor | None, weight: Tensor, *rest: object) -> Tensor:
     return x.new_empty((*x.shape[:2], weight.shape[1]))

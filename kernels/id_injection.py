@@ -145,7 +145,7 @@ def id_injection(
     if layer.layer_aware is None:
         x_BND.baddbmm_(attended, out.expand(len(x_BND), -1, -1))
         return
-    m_BND = torch.matmul(attended, out if isinstance(face, Folded) else out[0])
+    m_BND = attended @ out
     rest = layer.layer_aware
     if wants_triton(x_BND, m_BND):
         from fantasyid_engine.kernels.layer_aware import layer_aware_

@@ -157,24 +157,15 @@ def gate_residual_norm_modulate(
 
 
 @norm_modulate.register_fake
-def _(h: Tensor, weight: Tensor, bias: Tensor, modulation: Tensor, length: int, eps: float) -> Tensor:
+def _(h: Tensor, *rest: object) -> Tensor:
     return h.new_empty(h.shape)
 
 
 @gate_residual.register_fake
-def _(h: Tensor, d: Tensor, gates: Tensor, length: int, eps: float) -> tuple[Tensor, Tensor]:
+def _(h: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
     return h.new_empty(h.shape), h.new_empty((*h.shape[:2], 2), dtype=torch.float32)
 
 
 @gate_residual_norm_modulate.register_fake
-def _(
-    h: Tensor,
-    d: Tensor,
-    gates: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    modulation: Tensor,
-    length: int,
-    eps: float,
-) -> tuple[Tensor, Tensor]:
+def _(h: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
     return h.new_empty(h.shape), h.new_empty(h.shape)

@@ -147,17 +147,7 @@ def qk_norm_rope(
 
 
 @qk_norm_rope.register_fake
-def _(
-    qkv: Tensor,
-    heads: int,
-    q_weight: Tensor,
-    q_bias: Tensor,
-    k_weight: Tensor,
-    k_bias: Tensor,
-    cos: Tensor | None,
-    sin: Tensor | None,
-    eps: float,
-) -> tuple[Tensor, Tensor]:
+def _(qkv: Tensor, heads: int, *rest: object) -> tuple[Tensor, Tensor]:
     batch, tokens, width = qkv.shape
     q, k = (qkv.new_empty((batch, tokens, heads, width // (3 * heads))).transpose(1, 2) for _ in range(2))
     return q, k

@@ -85,7 +85,10 @@ def id_attention(
     heads: int,
     keys: int,
 ) -> Tensor:
-    """Video tokens to attention over a face's tokens: see `kernels.id_attention`."""
+    """Video tokens to attention over a face's tokens: see `kernels.id_attention`.
+
+    Here the norm comes before the product, so that `sums` are not wanted.
+    """
     exact = torch.promote_types(x_BND.dtype, torch.float32)
     if stats_BN2 is not None:
         mean, rstd = stats_BN2[..., None].unbind(2)

@@ -12,13 +12,13 @@ import torch
 
 from fantasyid_engine.config.schema import DiTConfig, NetworkConfig
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.kernels.dispatch import HALF, compiles, mode
+from fantasyid_engine.kernels.dispatch import COMPILES, HALF, mode
 from fantasyid_engine.kernels.id_injection import can_fold, folded_bytes, pays_to_fold
 from fantasyid_engine.runtime.device import memory_at_hand
 
 BACKENDS = ("eager", "fused", "folded")
 ACTIVATIONS = 16
-"""Tensors of all tokens and channels that are there at once, at most: h, n, q, k, v, the 4 times wider feed-forward."""
+"""An estimate: tensors of all tokens and channels at once (h, n, q, k, v, the 4 times wider feed-forward), and room."""
 
 
 def resolve_kernels(device: torch.device) -> Literal["torch", "triton"]:
@@ -28,7 +28,7 @@ def resolve_kernels(device: torch.device) -> Literal["torch", "triton"]:
         ConfigError: `FANTASYID_KERNELS` is unknown.
     """
     wanted = mode()
-    here = device.type == "cuda" and compiles() if wanted == "auto" else wanted == "triton"
+    here = device.type == "cuda" and COMPILES if wanted == "auto" else wanted == "triton"
     return "triton" if here else "torch"
 
 

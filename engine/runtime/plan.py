@@ -13,7 +13,8 @@ from fantasyid_engine.config.check import all_positive, config, holds, one_of, p
 class ExecutionPlan:
     """How one render runs.
 
-    `vae_tile` is the height and width of a VAE tile in latents; None decodes the picture whole.
+    `vae_tile` is the height and width of a VAE tile in latents; None decodes the picture whole. `kernels` says who runs
+    the ops that have a Triton kernel (`FANTASYID_KERNELS`).
     """
 
     device: str

@@ -5,7 +5,6 @@ import torch
 
 from fantasyid_engine.config.presets import NETWORKS
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.kernels.dispatch import HAS_TRITON
 from fantasyid_engine.runtime import backend
 from fantasyid_engine.runtime.backend import BACKENDS, resolve_backend, resolve_kernels
 
@@ -16,6 +15,7 @@ RELEASED, PAPER = NETWORKS["fantasyid-5b"], NETWORKS["fantasyid-5b-paper"]
 @pytest.fixture(autouse=True)
 def _roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "memory_at_hand", lambda device: 2**40)
+    monkeypatch.setattr(backend, "COMPILES", True)
 
 
 def test_too_many_keys_to_fold():
@@ -43,12 +43,14 @@ def test_eager_without_a_gpu_in_half_precision(device, dtype):
     assert resolve_backend("auto", RELEASED, device, dtype) == "eager"
 
 
-@pytest.mark.skipif(not HAS_TRITON, reason="needs the package triton")
 def test_a_gpu_folds_where_there_are_few_keys_and_much_memory(monkeypatch):
     assert RELEASED.num_id_tokens == 115 and PAPER.num_id_tokens == 314
     assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "folded"
     assert resolve_backend("auto", PAPER, GPU, torch.bfloat16) == "fused"
     monkeypatch.setattr(backend, "memory_at_hand", lambda device: 4 * 10**9)
     assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "fused"
+    monkeypatch.setattr(backend, "COMPILES", False)
+    assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "eager", "no C compiler"
+    monkeypatch.setattr(backend, "COMPILES", True)
     monkeypatch.setenv("FANTASYID_KERNELS", "torch")
     assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "eager"
