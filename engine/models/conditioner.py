@@ -77,8 +77,11 @@ class Conditioner(nn.Module):
             ValueError: no vertices, vertices of another mesh, or of another batch than the features, for a model that
                 takes vertices; a mask of another batch.
         """
-        tokens = self.id_tokens(features_BMC, vertices_BV3, keep_face_B)
-        return torch.stack([key_value(tokens) for key_value in self.key_values])
+        return self.project(self.id_tokens(features_BMC, vertices_BV3, keep_face_B))
+
+    def project(self, tokens_BKC: Tensor) -> Tensor:
+        """ID tokens [B, K, id_dim] -> keys and values of every injection, id_kv [I, 2, B, heads, K, d]."""
+        return torch.stack([key_value(tokens_BKC) for key_value in self.key_values])
 
     def id_tokens(self, features_BMC: Tensor, vertices_BV3: Tensor | None, keep_face_B: Tensor | None = None) -> Tensor:
         """ID tokens [B, K, id_dim] of a face: of the released form 36 of the face, then 79 of the vertices at its size.

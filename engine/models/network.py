@@ -48,7 +48,13 @@ class Network(nn.Module):
     def id_kv(
         self, image_B3HW: Tensor, vertices_BV3: Tensor | None = None, shape_change_Bn: Tensor | None = None
     ) -> Tensor:
-        """Normalised face picture and vertices -> id_kv [I, 2, B, heads, K, d]; see `Tower` and `Conditioner`.
+        """Normalised face picture and vertices -> id_kv [I, 2, B, heads, K, d]: `id_tokens`, projected."""
+        return self.conditioner.project(self.id_tokens(image_B3HW, vertices_BV3, shape_change_Bn))
+
+    def id_tokens(
+        self, image_B3HW: Tensor, vertices_BV3: Tensor | None = None, shape_change_Bn: Tensor | None = None
+    ) -> Tensor:
+        """Normalised face picture and vertices -> ID tokens [B, K, id_dim]; see `Tower` and `Conditioner`.
 
         Without vertices they are read off the picture, where the network has a shape regressor. `shape_change_Bn`
         [B or 1, n] is added to the coefficients, or moves vertices that are given as it would move those.
@@ -64,7 +70,7 @@ class Network(nn.Module):
             if vertices_BV3 is None or self.shape is None or not self.config.takes_vertices:
                 raise ValueError("a change of shape; this network has no shape regressor, or takes no vertices")
             vertices_BV3 = vertices_BV3 + self.shape.displacement(shape_change_Bn)
-        return self.conditioner(features_BMC, vertices_BV3)
+        return self.conditioner.id_tokens(features_BMC, vertices_BV3)
 
     def to_dtype(self, dtype: torch.dtype) -> "Network":
         """Casts all floating-point weights to `dtype`, except those that stay float32."""

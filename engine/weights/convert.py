@@ -1,6 +1,7 @@
-"""Turning pickled weights into safetensors, offline: torch files, the authors' `transform.pkl`, whole model folders.
+"""Turning pickled weights into safetensors, offline: torch files, mesh hierarchies and FLAME, whole model folders.
 
 torch files are read with `weights_only`, numpy pickles with the allow-list of `unpickle`: nothing of a file ever runs.
+A pickle of tables becomes what it holds, whatever its name is.
 """
 
 import shutil
@@ -13,13 +14,24 @@ from safetensors.torch import save_file
 
 from fantasyid_engine.atomic import atomic_file, atomic_folder
 from fantasyid_engine.errors import OutputError, WeightsError, some_of
+from fantasyid_engine.weights.flame_pickle import flame_of, is_flame
 from fantasyid_engine.weights.manifest import NAME as MANIFEST
 from fantasyid_engine.weights.manifest import add_to_manifest, read_manifest, verify_files, write_manifest
-from fantasyid_engine.weights.mesh_pickle import hierarchy_from_pickle
+from fantasyid_engine.weights.mesh_pickle import hierarchy_of, is_hierarchy
 from fantasyid_engine.weights.shards import PICKLES, open_file, reading
-from fantasyid_engine.weights.torch_pickle import load_state_dict
+from fantasyid_engine.weights.torch_pickle import LeftOut, load_state_dict
+from fantasyid_engine.weights.unpickle import load_arrays
 
-MESH_PICKLE = "transform.pkl"
+MESH, FLAME = "face_encoder/mesh.safetensors", "face_encoder/flame.safetensors"
+TABLES = ("transform.pkl", "generic_model.pkl")
+"""Pickles of a folder that are read; what they hold says where it goes."""
+PLACES = {
+    "deca_model.tar": "face_encoder/deca_model.safetensors",
+    "detection_Resnet50_Final.pth": "face_encoder/detection_Resnet50_Final.safetensors",
+}
+"""Where torch files go in a model folder, wherever they lie in the other; those with no place here keep theirs."""
+UNREAD = ("parsing_bisenet.pth", "parsing_parsenet.pth")
+"""Networks that the authors load beside RetinaFace."""
 
 
 def convert(source: Path, target: Path) -> list[str]:
@@ -62,22 +74,20 @@ def _convert_folder(source: Path, target: Path) -> list[str]:
     lines = []
     with atomic_folder(target) as temporary:
         for path in _files(source):
-            made = temporary / path.relative_to(source)
-            if path.name == MESH_PICKLE:
-                made = temporary / "face_encoder" / "mesh.safetensors"
-            elif path.suffix.lower() in PICKLES:
-                made = made.with_suffix(".safetensors")
-            elif path.suffix.lower() == ".pkl":
-                lines.append(f"left out {path}: a pickle that no network of this engine reads")
+            relative, suffix = path.relative_to(source), path.suffix.lower()
+            if path.name in UNREAD or (suffix == ".pkl" and path.name not in TABLES):
+                lines.append(f"left out {path}: no network of this engine reads it")
                 continue
+            converted = _read(path) if suffix in (*PICKLES, ".pkl") else None
+            place = relative if converted is None else converted.place or relative.with_suffix(".safetensors")
+            made = temporary / place
             if made.exists():
                 raise WeightsError(
                     f"{path} and {made.relative_to(temporary)} are both there: remove the one not wanted"
                 )
-            if made.suffix == path.suffix:
+            if converted is None:
                 _copy(path, made)
             else:
-                converted = _read(path)
                 made.parent.mkdir(parents=True, exist_ok=True)
                 converted.save(made)
                 lines += converted.report(target / made.relative_to(temporary))
@@ -121,24 +131,35 @@ def _copy(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Converted:
-    """What a file became: how to save it, what it is, and what was left out of it."""
+    """What a file became: how to save it, what it is, its place in a model folder if it has one, what was left out."""
 
     save: Callable[[Path], object]
     what: str
-    left_out: list[str]
+    place: str
+    left_out: LeftOut
 
     def report(self, target: Path) -> list[str]:
-        lines = [f"wrote {target}: {self.what}"]
-        return [*lines, f"left out of {target}: {some_of(self.left_out)} (no tensors)"] if self.left_out else lines
+        lines = [f"left out of {target}: {some_of(names)} ({why})" for why, names in self.left_out.items()]
+        return [f"wrote {target}: {self.what}", *lines]
 
 
 def _read(source: Path) -> _Converted:
     suffix = source.suffix.lower()
     if suffix == ".pkl":
-        hierarchy = hierarchy_from_pickle(source)
-        return _Converted(hierarchy.save, f"a mesh hierarchy of {hierarchy.levels} vertices", [])
+        return _read_tables(source)
     if suffix not in PICKLES:
         raise WeightsError(f"{source} is not of a kind that is converted ({', '.join(PICKLES)}, .pkl)")
     tensors, left_out = load_state_dict(source)
     save = partial(save_file, tensors, metadata={"format": "pt"})
-    return _Converted(save, f"{len(tensors)} tensors", left_out)
+    return _Converted(save, f"{len(tensors)} tensors", PLACES.get(source.name, ""), left_out)
+
+
+def _read_tables(source: Path) -> _Converted:
+    tables = load_arrays(source)
+    if is_flame(tables):
+        flame = flame_of(tables, source)
+        return _Converted(flame.save, f"a face model of {len(flame.template)} vertices", FLAME, {})
+    if is_hierarchy(tables):
+        hierarchy = hierarchy_of(tables, source)
+        return _Converted(hierarchy.save, f"a mesh hierarchy of {hierarchy.levels} vertices", MESH, {})
+    raise WeightsError(f"{source} holds tables neither of a mesh hierarchy nor of FLAME; no other pickle is read")

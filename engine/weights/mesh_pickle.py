@@ -21,8 +21,17 @@ def hierarchy_from_pickle(path: Path, config: MeshConfig | None = None) -> MeshH
     Raises:
         WeightsError: the pickle is refused, or has no such tables of the sizes that `config` names.
     """
+    return hierarchy_of(load_arrays(path), path, config)
+
+
+def is_hierarchy(tables: Any) -> bool:
+    """Whether what a pickle held is meant as a mesh hierarchy."""
+    return isinstance(tables, dict) and {"down_transform", "up_transform"} <= tables.keys()
+
+
+def hierarchy_of(tables: Any, path: Path, config: MeshConfig | None = None) -> MeshHierarchy:
+    """The hierarchy of tables that `path` held; raises WeightsError where they make none of the sizes of `config`."""
     config = config or MeshConfig()
-    tables = load_arrays(path)
     try:
         return _hierarchy(tables, config)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:

@@ -11,21 +11,31 @@ from torch import Tensor
 from fantasyid_engine.errors import WeightsError, one_line
 
 WRAPPERS = ("state_dict", "model", "module")
+DECA_ENCODER = "E_flame"
+"""What is read of DECA's checkpoint, which holds networks of details and an optimiser beside it."""
 DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
 )
 
 
-def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Reads a torch file -> its state dict, and the names of what in it is no tensor.
+LeftOut = dict[str, list[str]]
+"""Names of what was not taken, by why not."""
 
-    A state dict wrapped as `state_dict`, `model` or `module` is unwrapped; a leading `module.` of all keys is dropped.
+
+def load_state_dict(path: Path) -> tuple[dict[str, Tensor], LeftOut]:
+    """Reads a torch file -> its state dict, and what of the file is not in it.
+
+    A state dict wrapped as `state_dict`, `model` or `module` is unwrapped; of DECA's checkpoint `E_flame` is taken. A
+    leading `module.` of all keys is dropped.
 
     Raises:
         WeightsError: the file cannot be read, holds more than tensors and plain values, or no state dict.
     """
-    state = _unwrap(_load(path))
+    state, left_out = _unwrap(_load(path)), LeftOut()
+    if isinstance(state, dict) and isinstance(state.get(DECA_ENCODER), dict):
+        left_out[f"only {DECA_ENCODER} is read"] = [one_line(str(key)) for key in state if key != DECA_ENCODER]
+        state = state[DECA_ENCODER]
     if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no state dict")
     tensors: dict[str, Tensor] = {}
@@ -33,14 +43,16 @@ def load_state_dict(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         if isinstance(value, Tensor):
             _check(path, key, value)
             tensors[key] = value
-    left_out = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+    left_out["no tensors"] = [one_line(str(key)) for key, value in state.items() if not isinstance(value, Tensor)]
     if all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
-    return _own_memory(tensors), left_out
+    return _own_memory(tensors), {why: names for why, names in left_out.items() if names}
 
 
 def _load(path: Path) -> Any:
     try:
+        if _is_tar(path):
+            raise WeightsError(f"{path} is refused: a tar archive, as no torch file is since 2017; unpack it")
         archived = zipfile.is_zipfile(path)
         if archived:
             with zipfile.ZipFile(path) as archive:
@@ -56,6 +68,12 @@ def _load(path: Path) -> Any:
         raise WeightsError(f"{path} is refused: {reason[:160]}") from None
     except Exception as error:  # a hostile or truncated file can make its reader fail in any way
         raise WeightsError(f"{path} is truncated or no torch file ({type(error).__name__})") from None
+
+
+def _is_tar(path: Path) -> bool:
+    """Whether it is an archive of tar, by what POSIX puts at that place; many a torch file has only the name of one."""
+    with path.open("rb") as file:
+        return file.read(262)[257:] == b"ustar"
 
 
 def _unwrap(state: Any) -> Any:

@@ -1,8 +1,9 @@
-"""Reading numpy and scipy pickles without running anything of theirs.
+"""Reading numpy, scipy and chumpy pickles, of Python 3 and 2, without running anything of theirs.
 
-Only arrays of plain numbers and scipy's compressed sparse matrices can come out. No global of the pickle is ever looked
-up: each allowed name stands for a recorder of ours, and any other name ends the reading. Recorders keep what they are
-given; what they kept is checked and turned into arrays when all has been read. Memory is bounded by the file's size.
+Only arrays of plain numbers and scipy's compressed sparse matrices can come out; a variable of chumpy (`Ch`) is its
+array. No global of the pickle is ever looked up: each allowed name stands for a recorder of ours, and any other name
+ends the reading. Recorders keep what they are given; what they kept is checked and turned into arrays when all has been
+read. Memory is bounded by the file's size.
 """
 
 import io
@@ -49,12 +50,54 @@ class _Array(_Recorder):
     __slots__ = ()
 
 
+class _Buffer(_Recorder):
+    """An array as protocol 5 has it: bytes, type, shape, order."""
+
+    __slots__ = ()
+
+
 class _SparseColumns(_Recorder):
     __slots__ = ()
 
 
 class _SparseRows(_Recorder):
     __slots__ = ()
+
+
+class _Variable(_Recorder):
+    """Of chumpy: an array, as `x` of its state, among what chumpy notes for itself."""
+
+    __slots__ = ()
+
+
+class Expression(_Recorder):
+    """Of chumpy: what is computed of variables. It comes out without a value, for tables that nobody needs."""
+
+    __slots__ = ()
+
+
+class _Set(_Recorder):
+    """Only chumpy's notes have sets; nobody looks at them."""
+
+    __slots__ = ()
+
+
+class _Object:
+    """Stands for object, which old pickles name as the base of a class."""
+
+    __slots__ = ()
+
+
+class _Reconstructor:
+    """Stands for copyreg._reconstructor, with which old pickles make an object before they give it its state."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: Any, base: Any, state: Any) -> _Recorder:
+        kinds = (_Variable, Expression, _SparseColumns, _SparseRows)
+        if kind not in kinds or not isinstance(base, _Object) or state is not None:
+            raise _Refused("an object that is made of another")
+        return kind()
 
 
 class _Encode:
@@ -79,10 +122,15 @@ class _NoBytes:
 
 _ALLOWED: dict[tuple[str, str], Any] = {
     **{(m, "_reconstruct"): _Array for m in ("numpy.core.multiarray", "numpy._core.multiarray")},
+    **{(m, "_frombuffer"): _Buffer for m in ("numpy.core.numeric", "numpy._core.numeric")},
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     **{(m, "csc_matrix"): _SparseColumns for m in ("scipy.sparse._csc", "scipy.sparse.csc")},
     **{(m, "csr_matrix"): _SparseRows for m in ("scipy.sparse._csr", "scipy.sparse.csr")},
+    ("chumpy.ch", "Ch"): _Variable,
+    **{(m, "set"): _Set for m in ("__builtin__", "builtins")},
+    **{(m, "object"): _Object() for m in ("__builtin__", "builtins")},
+    **{(m, "_reconstructor"): _Reconstructor() for m in ("copy_reg", "copyreg")},
     ("_codecs", "encode"): _Encode(),
     ("__builtin__", "bytes"): _NoBytes(),
 }
@@ -93,6 +141,8 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module_name, global_name]
         except KeyError:
+            if module_name.split(".")[0] == "chumpy":
+                return Expression
             raise _Refused(f"it names {one_line(f'{module_name}.{global_name}')[:80]}") from None
 
 
@@ -131,9 +181,16 @@ class _Plain:
 
     def _make(self, value: Any) -> Any:
         if isinstance(value, _Array):
-            return self._array(value.state)
+            return self._stated_array(value.state)
+        if isinstance(value, _Buffer) and len(value.arguments) == 4:
+            raw, dtype, shape, order = value.arguments
+            return self._array(shape, dtype, order == "F", raw)
         if isinstance(value, _SparseColumns | _SparseRows):
             return self._sparse(value.state, by_column=isinstance(value, _SparseColumns))
+        if isinstance(value, _Variable):
+            return self._variable(value.state)
+        if isinstance(value, Expression):
+            return value
         if isinstance(value, dict):
             return {key: self(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -142,11 +199,13 @@ class _Plain:
             return value
         raise _Refused(f"a {type(value).__name__.strip('_')} on its own")
 
-    def _array(self, state: Any) -> NDArray:
+    def _stated_array(self, state: Any) -> NDArray:
         if not isinstance(state, tuple) or len(state) != 5:
             raise _Refused("an array without content")
-        _, shape, dtype, fortran, raw = state
-        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
+        return self._array(*state[1:])
+
+    def _array(self, shape: Any, dtype: Any, fortran: Any, raw: Any) -> NDArray:
+        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray | str):
             raise _Refused("an array of objects")
         kind = self._dtype(dtype)
         if not isinstance(shape, tuple) or len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
@@ -156,8 +215,10 @@ class _Plain:
         self.budget -= len(raw)
         if self.budget < 0:
             raise _Refused("arrays that take far more memory than the file")
+        if isinstance(raw, str):  # bytes of Python 2, each a character of Latin-1
+            raw = raw.encode("latin1")
         array = np.frombuffer(raw, dtype=kind).reshape(shape, order="F" if fortran else "C")
-        return np.ascontiguousarray(array, dtype=kind.newbyteorder("="))
+        return np.asarray(array, dtype=kind.newbyteorder("="), order="C")
 
     def _dtype(self, recorded: _Dtype) -> np.dtype:
         code = recorded.arguments[0] if recorded.arguments else None
@@ -165,6 +226,12 @@ class _Plain:
         if code not in NUMBERS or order not in BYTE_ORDERS:
             raise _Refused(f"arrays of {one_line(str(code))[:20]!r}")
         return np.dtype(code).newbyteorder(order)
+
+    def _variable(self, state: Any) -> NDArray:
+        array = self(state["x"]) if isinstance(state, dict) and "x" in state else None
+        if not isinstance(array, np.ndarray):
+            raise _Refused("a variable of chumpy without its array")
+        return array
 
     def _sparse(self, state: Any, *, by_column: bool) -> SparseMatrix:
         if not isinstance(state, dict):
@@ -180,13 +247,23 @@ class _Plain:
 
 def _check_memo(data: bytes) -> None:
     """Refuses a memo index beyond the file's size, for which the reader would make a table that long."""
-    for opcode, argument, _ in pickletools.genops(data):
-        if "PUT" in opcode.name and argument is not None and int(argument) > len(data):
+    opcodes = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
+    stream, name = io.BytesIO(data), ""
+    while name != "STOP":
+        opcode = opcodes[stream.read(1)]
+        name = opcode.name
+        if name == "STRING":  # pickletools takes ASCII only; Python 2 writes arrays so
+            stream.readline()
+            continue
+        argument = opcode.arg.reader(stream) if opcode.arg else None
+        if "PUT" in name and argument is not None and int(argument) > len(data):
             raise _Refused("a memo far larger than the file")
 
 
 def load_arrays(path: Path) -> Any:
     """Reads a pickle of numbers, strings, numpy arrays and scipy sparse matrices (`SparseMatrix` here).
+
+    Strings of Python 2 are read as Latin-1. What chumpy would have to compute comes as an `Expression`.
 
     Raises:
         WeightsError: the file cannot be read, is no pickle, or asks for anything else; nothing of it has run.
@@ -194,7 +271,7 @@ def load_arrays(path: Path) -> Any:
     try:
         data = path.read_bytes()
         _check_memo(data)
-        return _Plain(COPIES * len(data))(_Unpickler(io.BytesIO(data)).load())
+        return _Plain(COPIES * len(data))(_Unpickler(io.BytesIO(data), encoding="latin1").load())
     except _Refused as refusal:
         raise WeightsError(f"{path} is refused: {refusal}; only numbers, arrays and sparse matrices are read") from None
     except OSError as error:

@@ -1,6 +1,7 @@
 """Conversion of files and folders: links, manifests, wrong use, full disks and signals; nothing half-written."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,12 +15,16 @@ from safetensors.torch import load_file
 
 from fantasyid_engine.config.schema import MeshConfig
 from fantasyid_engine.errors import OutputError, WeightsError
+from fantasyid_engine.models.flame import Flame
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.weights.convert import convert
 from fantasyid_engine.weights.folder import load_network
 from fantasyid_engine.weights.manifest import read_manifest, sha256
 from tests.goldens import require_reference
 from tests.small import RELEASED, hierarchy, randomise, write_released_folder
+from tests.weights.test_flame_pickle import dumps as flame_dumps
+from tests.weights.test_flame_pickle import model as flame_tables
+from tests.weights.test_flame_pickle import with_variables
 
 TOWER = "EVA02_CLIP_L_336_psz14_s6B"
 STATE = {"a": torch.ones(2)}
@@ -114,18 +119,31 @@ def test_folder_that_exists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "tables",
     [
-        [],
-        {"vertices": []},
+        {"vertices": [], "face": [], "down_transform": [], "up_transform": []},
         {"vertices": [np.zeros((5, 3))] * 3, "face": [np.zeros((2, 3))] * 3, "down_transform": [], "up_transform": []},
         {"vertices": 3, "face": None, "down_transform": {}, "up_transform": "x"},
     ],
 )
 def test_pickle_that_is_no_hierarchy(tmp_path: Path, tables: Any) -> None:
-    import pickle
-
     (tmp_path / "transform.pkl").write_bytes(pickle.dumps(tables))
     with pytest.raises(WeightsError, match="is no mesh hierarchy"):
         convert(tmp_path / "transform.pkl", tmp_path / "mesh.safetensors")
+
+
+@pytest.mark.parametrize("tables", [[], {}, {"vertices": []}, {"v_template": np.zeros((3, 3))}, "words"])
+def test_pickle_that_is_nothing_known(tmp_path: Path, tables: Any) -> None:
+    (tmp_path / "transform.pkl").write_bytes(pickle.dumps(tables))
+    with pytest.raises(WeightsError, match=r"transform\.pkl holds tables neither of a mesh hierarchy nor of FLAME"):
+        convert(tmp_path / "transform.pkl", tmp_path / "mesh.safetensors")
+
+
+def test_face_model(tmp_path: Path) -> None:
+    """What a pickle holds counts, not what it is called."""
+    tables = flame_tables()
+    (tmp_path / "transform.PKL").write_bytes(flame_dumps(with_variables(tables), 2))
+    made = tmp_path / "model" / "face_encoder" / "flame.safetensors"
+    assert convert(tmp_path / "transform.PKL", made) == [f"wrote {made}: a face model of 6 vertices"]
+    np.testing.assert_array_equal(Flame.load(made).template, tables["v_template"].astype(np.float32))
 
 
 @pytest.mark.reference_data
@@ -157,19 +175,65 @@ def test_bad_links_are_refused(tmp_path: Path, target: str, message: str) -> Non
 
 
 def test_what_is_left_behind(tmp_path: Path) -> None:
-    """Hidden files and foreign pickles do not travel; the pickle is named."""
+    """Hidden files, foreign pickles and networks that nothing reads do not travel; all but hidden ones are named."""
     theirs = tmp_path / "theirs"
     authors_folder(theirs)
     (theirs / ".cache").mkdir()
     (theirs / ".cache" / "x.metadata").write_text("x")
-    (theirs / "generic_model.pkl").write_bytes(b"cos\nsystem\n.")
+    (theirs / "male_model.pkl").write_bytes(b"cos\nsystem\n.")
+    (theirs / "face_encoder" / "parsing_bisenet.pth").write_bytes(b"not looked at")
+    torch.save(STATE, theirs / "parsing_parsenet.pth")
     (theirs / "face_encoder" / "parsing.PTH").write_bytes((theirs / "face_encoder" / f"{TOWER}.pt").read_bytes())
     lines = convert(theirs, tmp_path / "ours")
-    assert f"left out {theirs / 'generic_model.pkl'}: a pickle that no network of this engine reads" in lines
+    for name in ("male_model.pkl", "face_encoder/parsing_bisenet.pth", "parsing_parsenet.pth"):
+        assert f"left out {theirs / name}: no network of this engine reads it" in lines
     names = {p.name for p in (tmp_path / "ours").rglob("*")}
-    assert not names & {".cache", "x.metadata", "generic_model.pkl", "parsing.PTH"}
-    assert "parsing.safetensors" in names
+    assert not names & {".cache", "x.metadata", "male_model.pkl", "parsing.PTH"}
+    assert {name for name in names if name.startswith("parsing")} == {"parsing.safetensors"}
     load_network(tmp_path / "ours")
+
+
+def test_face_networks_find_their_places(tmp_path: Path) -> None:
+    """Wherever a download keeps them."""
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    authors_folder(theirs)
+    (theirs / "decalib" / "data").mkdir(parents=True)
+    deca = {"E_flame": STATE, "E_detail": {"b": torch.ones(1)}}
+    torch.save(deca, theirs / "decalib" / "data" / "deca_model.tar", _use_new_zipfile_serialization=False)
+    (theirs / "decalib" / "data" / "generic_model.pkl").write_bytes(flame_dumps(with_variables(flame_tables()), 2))
+    detector = {f"module.{key}": value for key, value in STATE.items()}
+    torch.save(detector, theirs / "detection_Resnet50_Final.pth", _use_new_zipfile_serialization=False)
+    lines = convert(theirs, ours)
+    faces = ours / "face_encoder"
+    assert f"left out of {faces / 'deca_model.safetensors'}: E_detail (only E_flame is read)" in lines
+    assert f"wrote {faces / 'flame.safetensors'}: a face model of 6 vertices" in lines
+    for name in ("deca_model", "detection_Resnet50_Final"):
+        assert torch.equal(load_file(faces / f"{name}.safetensors")["a"], STATE["a"])
+    assert len(Flame.load(faces / "flame.safetensors").template) == 6
+    assert not (ours / "decalib").exists()
+    rows = read_manifest(ours)
+    assert rows is not None and {"face_encoder/flame.safetensors", "face_encoder/deca_model.safetensors"} <= rows.keys()
+
+
+@pytest.mark.parametrize("name", ["transform.pkl", "generic_model.pkl"])
+@pytest.mark.parametrize("data", [b"cos\nsystem\n.", pickle.dumps({"a": 1}), b""], ids=["hostile", "foreign", "empty"])
+def test_refused_tables_of_a_folder_are_named(tmp_path: Path, name: str, data: bytes) -> None:
+    authors_folder(tmp_path / "theirs")
+    (tmp_path / "theirs" / "assets").mkdir()
+    (tmp_path / "theirs" / "assets" / name).write_bytes(data)
+    with pytest.raises(WeightsError, match=rf"theirs/assets/{name} (is|holds) "):
+        convert(tmp_path / "theirs", tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+
+
+def test_the_same_face_model_twice_is_refused(tmp_path: Path) -> None:
+    authors_folder(tmp_path / "theirs")
+    for name in ("a", "b"):
+        (tmp_path / "theirs" / name).mkdir()
+        torch.save({"E_flame": STATE}, tmp_path / "theirs" / name / "deca_model.tar")
+    message = r"b/deca_model\.tar and face_encoder/deca_model\.safetensors are both there"
+    with pytest.raises(WeightsError, match=message):
+        convert(tmp_path / "theirs", tmp_path / "ours")
 
 
 def test_unreadable_safetensors_are_found_while_copying(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """State dicts out of torch files: every way they are wrapped, hostile ones refused, values and types kept."""
 
 import os
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,55 @@ def test_old_torch_files(tmp_path: Path) -> None:
     """Files of torch before 1.6 are plain pickles, not archives: facexlib's weights are of that kind."""
     torch.save(STATE, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
     assert_converts_to(tmp_path / "x.pth", STATE)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_tar_archives_are_refused(tmp_path: Path, mode: str) -> None:
+    """Torch's own files before 2017, or what a download was packed in."""
+    torch.save(STATE, tmp_path / "x.pth")
+    with tarfile.open(tmp_path / "deca_model.tar", mode) as archive:
+        archive.add(tmp_path / "x.pth", "x.pth")
+    message = {"w": r"tar is refused: a tar archive, .+; unpack it", "w:gz": r"tar is (refused|truncated)"}[mode]
+    with pytest.raises(WeightsError, match=message) as error:
+        convert(tmp_path / "deca_model.tar", tmp_path / "made.safetensors")
+    assert "\n" not in str(error.value)
+
+
+def deca_checkpoint(encoder: dict[str, Any]) -> dict[str, Any]:
+    """As DECA's trainer saves it."""
+    optimiser = {"state": {0: {"step": 3, "exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 1e-4, "params": [0]}]}
+    others = {"E_detail": {"layers.0.weight": torch.ones(2)}, "D_detail": {"l1.0.bias": torch.ones(1)}}
+    return {"E_flame": encoder, **others, "opt": optimiser, "global_step": 3}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["archive", "plain"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_of_deca_the_encoder_is_kept(tmp_path: Path, zipped: bool, prefix: str) -> None:
+    checkpoint = deca_checkpoint({prefix + key: value for key, value in STATE.items()})
+    torch.save(checkpoint, tmp_path / "deca_model.tar", _use_new_zipfile_serialization=zipped)
+    target = tmp_path / "made.safetensors"
+    assert convert(tmp_path / "deca_model.tar", target) == [
+        f"wrote {target}: 3 tensors",
+        f"left out of {target}: E_detail, D_detail, opt, global_step (only E_flame is read)",
+    ]
+    made = load_file(target)
+    assert made.keys() == STATE.keys() and all(torch.equal(made[key], value) for key, value in STATE.items())
+
+
+def test_both_kinds_of_what_is_left_out_are_named(tmp_path: Path) -> None:
+    torch.save({"E_flame": STATE | {"note": "x"}, "odd\nname": 1}, tmp_path / "deca_model.tar")
+    lines = convert(tmp_path / "deca_model.tar", tmp_path / "made.safetensors")
+    assert [line.partition(": ")[2] for line in lines[1:]] == [
+        "odd\\nname (only E_flame is read)",
+        "note (no tensors)",
+    ]
+
+
+@pytest.mark.parametrize("encoder", [{}, {"a": 1}, [torch.ones(1)], None])
+def test_a_checkpoint_of_deca_without_its_encoder(tmp_path: Path, encoder: Any) -> None:
+    torch.save(deca_checkpoint(encoder), tmp_path / "deca_model.tar")
+    with pytest.raises(WeightsError, match=r"deca_model\.tar holds no state dict"):
+        convert(tmp_path / "deca_model.tar", tmp_path / "made.safetensors")
 
 
 def test_leading_module_is_dropped(tmp_path: Path) -> None:

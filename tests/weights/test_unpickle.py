@@ -83,6 +83,11 @@ def hostile(canary: Path) -> dict[str, bytes]:
         "defaults for an allowed function": b"c_codecs\nencode\n(N}S'__defaults__'\n(S'h'\nS'latin1'\ntstb.",
         "memo far larger than the file": b"\x80\x02Nr\x00\x00\x00\x10.",
         "arrays that share their bytes": dumps(many_copies()),
+        "buffer without an order": dumps(buffer(b"1234", np.dtype("f4"), (1,))),
+        "buffer that does not fill its shape": dumps(buffer(b"1234", np.dtype("f4"), (2**40, 2**20), "C")),
+        "buffer of objects": dumps(buffer(b"12345678", np.dtype("O"), (1,), "C")),
+        "buffer of a call": dumps(buffer(Call(os.system, touch), np.dtype("f4"), (1,), "C")),
+        "bytes that can be changed": dumps(bytearray(8), 5),
         "sparse matrix whose counts wrap": dumps(wrapping_sparse()),
         "array of huge numbers as shape": dumps(array_state((2**4000,) * 8, np.dtype("f8"), b"12345678")),
         "state for a class": b"cnumpy\nndarray\n}S'evil'\nI1\nsb.",
@@ -95,6 +100,10 @@ def hostile(canary: Path) -> dict[str, bytes]:
     }
     assert len(made) >= 20
     return made
+
+
+def buffer(*arguments: Any) -> Any:
+    return Call(np._core.numeric._frombuffer, *arguments)
 
 
 def many_copies() -> Any:
@@ -197,7 +206,7 @@ numbers = st.sampled_from(["<f4", ">f4", "<f8", "<i4", ">i8", "|u1", "<u4", "|b1
 
 
 @settings(max_examples=60, deadline=None)
-@given(numbers, st.lists(st.integers(0, 4), min_size=0, max_size=3), st.sampled_from("CF"), st.integers(0, 4))
+@given(numbers, st.lists(st.integers(0, 4), min_size=0, max_size=3), st.sampled_from("CF"), st.integers(0, 5))
 def test_arrays_are_read_as_numpy_reads_them(
     tmp_path_factory: pytest.TempPathFactory, kind: str, shape: list[int], order: str, protocol: int
 ) -> None:
@@ -206,16 +215,18 @@ def test_arrays_are_read_as_numpy_reads_them(
     path.write_bytes(dumps({"a": [array], "n": (1, 2.5, "s", None, True)}, protocol))
     read = load_arrays(path)
     np.testing.assert_array_equal(read["a"][0], array)
+    assert read["a"][0].shape == array.shape
     assert read["a"][0].dtype == array.dtype.newbyteorder("=")
     assert read["n"] == (1, 2.5, "s", None, True)
 
 
+@pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("kind", ["csc", "csr"])
-def test_sparse_matrices_are_read_as_scipy_reads_them(kind: str, tmp_path: Path) -> None:
+def test_sparse_matrices_are_read_as_scipy_reads_them(kind: str, protocol: int, tmp_path: Path) -> None:
     matrix = scipy.sparse.random(7, 5, density=0.4, format=kind, rng=np.random.default_rng(0))
     matrix = {"csc": scipy.sparse.csc_matrix, "csr": scipy.sparse.csr_matrix}[kind](matrix)
     path = tmp_path / "x.pkl"
-    path.write_bytes(dumps(matrix))
+    path.write_bytes(dumps(matrix, protocol))
     read = load_arrays(path)
     assert isinstance(read, SparseMatrix)
     dense = np.zeros(read.shape)
