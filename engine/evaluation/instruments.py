@@ -28,7 +28,7 @@ def photo_instruments(arcface: Path, inception: Path | None) -> Instruments:
         ConfigError: ONNX Runtime is not installed.
     """
     from fantasyid_engine.evaluation.onnx_networks import ArcFaceOnnx, OnnxFeatures
-    from fantasyid_engine.face.detect import HaarDetector
+    from fantasyid_engine.face.haar import HaarDetector
 
     embedder = ArcFaceOnnx.open(arcface)
     features = embedder if inception is None else OnnxFeatures.open(inception)

@@ -158,7 +158,7 @@ def evaluate(
 
 
 def _reference_face(reference: Reference, instruments: Instruments) -> tuple[FaceBox, Embedding]:
-    box = find_faces(instruments.detector, reference.picture, str(reference.path))[0]
+    box = find_faces(instruments.detector, reference.picture, str(reference.path)).faces[0]
     return box, instruments.embedder.embed([reference.picture], [box])[0]
 
 

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from fantasyid_engine.errors import InputError, one_line
-from fantasyid_engine.face.detect import FaceBox, HaarDetector, Photo, find_faces
+from fantasyid_engine.face.detect import FaceBox, Photo, Sighting, by_size, find_faces
+from fantasyid_engine.face.haar import HaarDetector
 from fantasyid_engine.models.perception import HeadFinder, as_input
 from fantasyid_engine.weights.shipped import load_shipped
 
@@ -50,8 +51,8 @@ class AvatarDetector:
         return kept
 
 
-def find_avatars(photo: Photo, name: str) -> list[FaceBox]:
-    """Avatars in a picture [H, W, 3], largest first.
+def find_avatars(photo: Photo, name: str) -> Sighting:
+    """Avatars in a picture [H, W, 3].
 
     Raises:
         InputError: `photo_real`, it shows a real face; `face_not_found`, it shows none.
@@ -59,7 +60,7 @@ def find_avatars(photo: Photo, name: str) -> list[FaceBox]:
     detector = AvatarDetector()
     found = detector.detect(photo, lenient=True)
     if found:
-        return sorted(found, key=lambda box: -box.area)
+        return Sighting(by_size(found), detector.name, str(max(photo.shape[:2])))
     name = one_line(name)
     if _shows_a_real_face(photo, name):
         raise InputError(
@@ -76,9 +77,10 @@ def find_avatars(photo: Photo, name: str) -> list[FaceBox]:
 
 def _shows_a_real_face(photo: Photo, name: str) -> bool:
     try:
-        return bool(find_faces(HaarDetector(), photo, name))
+        find_faces(HaarDetector(), photo, name)
     except InputError:
         return False
+    return True
 
 
 def overlap(one: FaceBox, other: FaceBox) -> float:

@@ -91,7 +91,10 @@ def pose_from_landmarks(
     focal: float | None = None,
     error: float = LANDMARK_ERROR,
 ) -> Floats:
-    """Landmarks in a picture -> yaw, pitch, roll [3] in radians, signs and order as in `avatar.motion`.
+    """Landmarks in a picture -> yaw, pitch, roll [3] in radians.
+
+    Positive, as seen in the picture: the face turns to the right, looks up, leans clockwise; it rolls first, then
+    pitches, then yaws.
 
     Args:
         landmarks_N2: pixels (x, y), x to the right and y down, in the order of `model.points`.
@@ -130,7 +133,7 @@ def pose_from_landmarks(
 
 
 def angles(rotation: Floats) -> Floats:
-    """[3, 3] -> yaw, pitch, roll [3] in radians: the inverse of `avatar.geometry.rotation`."""
+    """[3, 3] -> yaw, pitch, roll [3] in radians: `yaw @ pitch @ roll`."""
     yaw, roll = np.arctan2(rotation[0, 2], rotation[2, 2]), np.arctan2(-rotation[1, 0], rotation[1, 1])
     return np.array([yaw, np.arcsin(np.clip(rotation[1, 2], -1, 1)), roll])
 

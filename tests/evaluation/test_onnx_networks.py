@@ -9,7 +9,8 @@ from fantasyid_engine.errors import ConfigError, EngineError, WeightsError
 from fantasyid_engine.evaluation.instruments import photo_instruments
 from fantasyid_engine.evaluation.onnx_networks import ArcFaceOnnx, OnnxFeatures, arcface_square
 from fantasyid_engine.face.crop import crop_head
-from fantasyid_engine.face.detect import FaceBox, HaarDetector
+from fantasyid_engine.face.detect import FaceBox
+from fantasyid_engine.face.haar import HaarDetector
 from tests.evaluation.onnx_files import plain_outputs, write_network
 from tests.face.pictures import portrait
 

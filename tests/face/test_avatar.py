@@ -43,7 +43,7 @@ def test_box_scales_with_the_picture(size: int) -> None:
 @pytest.mark.parametrize(("width", "height", "left", "top"), [(400, 200, 150, 0), (200, 400, 0, 120)])
 def test_wide_and_tall_pictures(width: int, height: int, left: int, top: int) -> None:
     (alone,) = AvatarDetector().detect(avatar(200))
-    found = find_avatars(on_white(avatar(200), width, height, left, top), "p.png")
+    found = find_avatars(on_white(avatar(200), width, height, left, top), "p.png").faces
     moved = FaceBox(alone.left + left, alone.top + top, alone.width, alone.height, None)
     assert overlap(found[0], moved) > 0.7
 
@@ -53,14 +53,14 @@ def test_small_heads_are_found(person: int) -> None:
     take = World(seed=0, split="test", people=4).sample(person).reference
     far = replace(take, scene=replace(take.scene, zoom=0.2, shift=(0.2, -0.15)))
     shown = heads([far], 400)
-    (box,) = find_avatars(shown.pictures[0], "p.png")
+    (box,) = find_avatars(shown.pictures[0], "p.png").faces
     assert overlap(box, shown.boxes[0]) > 0.6
 
 
 def test_two_people_largest_first() -> None:
     picture = on_white(avatar(220), 420, 240, 0, 10)
     picture[60:220, 240:400] = avatar(160)
-    first, second = find_avatars(picture, "p.png")
+    first, second = find_avatars(picture, "p.png").faces
     assert first.width > second.width
     assert first.left < 110 < 240 < second.left + second.width / 2
 

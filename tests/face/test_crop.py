@@ -4,7 +4,8 @@ from PIL import Image
 
 from fantasyid_engine.face.border import BORDER_RGB, with_border
 from fantasyid_engine.face.crop import CENTRE, CROP_SIZE, SIDE, crop_face, square_crop
-from fantasyid_engine.face.detect import FaceBox, HaarDetector, find_faces
+from fantasyid_engine.face.detect import FaceBox, find_faces
+from fantasyid_engine.face.haar import HaarDetector
 from fantasyid_engine.face.photo import read_photo
 from tests.face.pictures import blocks, portrait
 from tests.goldens import golden, require_reference
@@ -70,7 +71,7 @@ def test_outside_of_the_photo_is_border(box: FaceBox, corner: tuple[int, int]) -
 
 def test_drawn_face_lands_where_the_template_has_it() -> None:
     photo = portrait(600)
-    (box,) = find_faces(HaarDetector(), photo, "portrait")
+    (box,) = find_faces(HaarDetector(), photo, "portrait").faces
     left, top, side = square_of(box)
     for (x, y), expected in zip(((243, 280.5), (357, 280.5)), TEMPLATE_EYES, strict=True):
         assert np.hypot((x - left) * 512 / side - expected[0], (y - top) * 512 / side - expected[1]) < 25
@@ -82,7 +83,7 @@ def test_newton_as_aligned_by_hand() -> None:
     photo = read_photo(require_reference() / "faces" / "newton.jpg")
     matrix = golden("faces/alignment")["newton.hand.matrix"].numpy()  # of the photo at a long side of 1024
     reduced = np.array([int(n * 1024 / max(photo.shape)) / n for n in (photo.shape[1], photo.shape[0])])
-    faces = find_faces(HaarDetector(), photo, "newton.jpg")
+    faces = find_faces(HaarDetector(), photo, "newton.jpg").faces
     assert len(faces) == 1
     left, top, side = square_of(faces[0])
     centre = np.linalg.solve(matrix[:, :2], 256 - matrix[:, 2]) / reduced

@@ -1,14 +1,10 @@
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from fantasyid_engine.face.border import BORDER_RGB
-from fantasyid_engine.face.detect import FaceBox, FaceDetector, HaarDetector, find_faces, pick_face
-from fantasyid_engine.face.photo import read_photo
-from tests.face.pictures import Picture, assert_refused, blocks, on, portrait
-from tests.goldens import require_reference
+from fantasyid_engine.face.detect import Choice, FaceBox, FaceDetector, Sighting, find_faces, pick_face
+from fantasyid_engine.face.haar import HaarDetector
+from tests.face.pictures import Picture, assert_refused
 
 
 class FakeDetector:
@@ -70,98 +66,48 @@ def test_boxes_are_in_pixels_of_the_photo(rung: int) -> None:
             if len(self.shown) <= rung:
                 return []
             y, x = np.nonzero(photo[..., 0] > 200)
-            return [FaceBox(float(x.min()), float(y.min()), float(np.ptp(x) + 1), float(np.ptp(y) + 1), 0.5)]
+            left, top = float(x.min()), float(y.min())
+            return [FaceBox(left, top, float(np.ptp(x) + 1), float(np.ptp(y) + 1), 0.5, ((left, top),) * 5)]
 
-    (face,) = find_faces(Marked(), photo, "p.jpg")
+    (face,) = find_faces(Marked(), photo, "p.jpg").faces
     assert np.allclose((face.left, face.top, face.width, face.height), (600, 400, 400, 400), atol=2.1)
     assert face.confidence == 0.5
+    assert face.landmarks == ((face.left, face.top),) * 5
 
 
 def test_first_rung_that_finds_wins_and_the_largest_is_first() -> None:
     fake = FakeDetector([], [box(200, 200, 50), box(300, 160, 90), box(150, 150, 70)], [box(0, 0, 500)])
-    faces = find_faces(fake, np.zeros((400, 400, 3), np.uint8), "p.jpg")
+    found = find_faces(fake, np.zeros((400, 400, 3), np.uint8), "p.jpg")
+    faces = found.faces
+    assert (found.detector, found.rung) == ("fake", "400 padded")
     assert [face.width for face in faces] == [90, 70, 50]
     assert (faces[0].left, faces[0].top) == (200, 60)
     assert len(fake.shown) == 2
 
 
 def test_box_may_reach_outside() -> None:
-    (face,) = find_faces(FakeDetector([], [box(50, 60, 100)]), np.zeros((400, 400, 3), np.uint8), "p.jpg")
+    (face,) = find_faces(FakeDetector([], [box(50, 60, 100)]), np.zeros((400, 400, 3), np.uint8), "p.jpg").faces
     assert (face.left, face.top) == (-50, -40)
 
 
-TWO = on((600, 900), (portrait(300), 550, 50), (portrait(450), 20, 100))
-TILTED = np.array(Image.fromarray(portrait()).rotate(12, fillcolor=(90, 90, 90)))
+PHOTO = np.zeros((200, 300, 3), np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("photo", "expected"),
-    [
-        pytest.param(portrait(), [(82, 92, 242)], id="portrait"),
-        pytest.param(portrait(1600), [(328, 368, 968)], id="large"),
-        pytest.param(portrait(120), [(25, 28, 73)], id="small"),
-        pytest.param(TWO, [(112, 203, 272), (612, 119, 181)], id="two"),
-        pytest.param(portrait()[100:330, 90:], [(10, 10, 200)], id="cut-at-the-edge"),
-        pytest.param((portrait() // 12).astype(np.uint8), [(82, 92, 242)], id="dark"),
-        pytest.param(TILTED, [(78, 85, 242)], id="tilted"),
-    ],
-)
-def test_haar_finds_drawn_faces(photo: Picture, expected: list[tuple[float, float, float]]) -> None:
-    faces = find_faces(HaarDetector(), photo, "p.jpg")
-    assert len(faces) == len(expected)
-    for face, (left, top, size) in zip(faces, expected, strict=True):
-        assert np.allclose((face.left, face.top, face.width, face.height), (left, top, size, size), atol=0.1 * size)
-        assert face.confidence is not None and face.confidence >= 2
+def pick(faces: list[FaceBox], choice: Choice) -> FaceBox:
+    return pick_face(Sighting(faces, "fake", "300"), choice, PHOTO, "p\n.jpg")
 
 
-@pytest.mark.parametrize(
-    "photo",
-    [
-        pytest.param(np.zeros((300, 300, 3), np.uint8), id="black"),
-        pytest.param(np.full((300, 300, 3), 255, np.uint8), id="white"),
-        pytest.param(blocks(300, 400), id="blocks"),
-        pytest.param(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8), id="noise"),
-        pytest.param(np.rot90(portrait()).copy(), id="on-its-side"),
-        pytest.param(blocks(16, 16), id="smallest"),
-        pytest.param(blocks(16, 3000), id="strip"),
-    ],
-)
-def test_haar_finds_no_face(photo: Picture) -> None:
-    assert_refused("face_not_found", "wall.jpg", lambda: find_faces(HaarDetector(), photo, "wall.jpg"), "(haar; tried ")
-
-
-@pytest.mark.parametrize(("size", "width"), [(70, 48), (80, 52), (100, 60)])
-def test_smallest_windows_of_haar(size: int, width: float) -> None:
-    (face,) = HaarDetector().detect(portrait(size))
-    assert abs(face.width - width) <= 3
-
-
-def test_leniently_a_face_needs_an_eye() -> None:
-    blindfolded = portrait()
-    blindfolded[160:205, 115:285] = 60
-    assert HaarDetector().detect(blindfolded)
-    assert not HaarDetector().detect(blindfolded, lenient=True)
-
-
-def test_face_of_a_thumbnail_is_found_and_too_small() -> None:
-    faces = find_faces(HaarDetector(), portrait(64), "t.jpg")
-    assert_refused("face_too_small", "t.jpg", lambda: pick_face(faces, None, "t.jpg"), "under 48")
-
-
-def test_one_detector_in_many_threads() -> None:
-    detector = HaarDetector()
-    photos = [portrait(240 + 20 * i) for i in range(4)]
-    alone = [detector.detect(photo, lenient=True) for photo in photos]
-    with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda photo: detector.detect(photo, lenient=True), photos * 4))
-    assert together == alone * 4
-    assert all(alone)
-
-
-@pytest.mark.parametrize("index", [None, 1, 2, 3])
-def test_pick(index: int | None) -> None:
+@pytest.mark.parametrize("choice", [None, "largest", 1, 2, 3])
+def test_pick(choice: Choice) -> None:
     faces = [box(0, 0, 90), box(5, 5, 70), box(9, 9, 50)]
-    assert pick_face(faces, index, "p.jpg") is faces[(index or 1) - 1]
+    assert pick(faces, choice) is faces[choice - 1 if isinstance(choice, int) else 0]
+
+
+def test_pick_the_middle_one() -> None:
+    """The release's choice: the nearest to the photo's middle, which is (150, 100); the first of two as near."""
+    assert pick([box(0, 0, 90), box(120, 80, 50), box(100, 60, 50)], "center").left == 120
+    assert pick([box(0, 0, 90), box(115, 75, 50), box(130, 75, 50)], "center").left == 130
+    assert pick([box(100, 75, 50), box(150, 75, 50)], "center").left == 100
 
 
 @pytest.mark.parametrize(
@@ -175,22 +121,14 @@ def test_pick(index: int | None) -> None:
     ],
 )
 def test_no_such_face(count: int, index: int, says: str) -> None:
-    faces = [box(0, 0, 90)] * count
-    assert_refused("face_index", "p\\n.jpg", lambda: pick_face(faces, index, "p\n.jpg"), says, f"face {index} ")
+    assert_refused("face_index", "p\\n.jpg", lambda: pick([box(0, 0, 90)] * count, index), says, f"face {index} ")
 
 
 @pytest.mark.parametrize(("size", "shown"), [(47.9, "47 x 47"), (12, "12 x 12"), (0.4, "0 x 0")])
 def test_too_small(size: float, shown: str) -> None:
     faces = [box(0, 0, 90), box(0, 0, size)]
-    assert_refused("face_too_small", "p.jpg", lambda: pick_face(faces, 2, "p.jpg"), f"face 2 in p.jpg is {shown}")
+    assert_refused("face_too_small", "p\\n.jpg", lambda: pick(faces, 2), f"face 2 in p\\n.jpg is {shown}")
 
 
 def test_just_large_enough() -> None:
-    assert pick_face([box(0, 0, 48)], None, "p.jpg").width == 48
-
-
-@pytest.mark.reference_data
-def test_newton() -> None:
-    photo = read_photo(require_reference() / "faces" / "newton.jpg")
-    faces = find_faces(HaarDetector(), photo, "newton.jpg")
-    assert [(round(f.left), round(f.top), round(f.width)) for f in faces] == [(452, 147, 272)]
+    assert pick([box(0, 0, 48)], None).width == 48

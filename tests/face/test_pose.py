@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from fantasyid_engine.face.pose import ADULT_FACE, LANDMARK_ERROR, FaceModel, angles, pose_from_landmarks
 from fantasyid_engine.training.avatar.geometry import rotation
-from fantasyid_engine.training.data.pose import ADULT_FACE, LANDMARK_ERROR, FaceModel, angles, pose_from_landmarks
 from fantasyid_engine.training.data.views import ALIGNED
 from tests.training.data.sample_landmarks import (
     FIFTEEN,

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fantasyid_engine.face.conditioning import AVATAR_SCALE
 from fantasyid_engine.face.crop import crop_head
 from fantasyid_engine.face.detect import FaceBox
+from fantasyid_engine.face.locate import AVATAR_SCALE
 from fantasyid_engine.training.avatar.clips import SPLITS, World, draw_still, render_takes
 from fantasyid_engine.training.avatar.frames import Take
 from fantasyid_engine.training.avatar.hair import BEARDS, STYLES

@@ -22,6 +22,9 @@ from fantasyid_engine.training.data.shards import ShardedSamples, write_shards
 from fantasyid_engine.vae.layout import channels_last
 from fantasyid_engine.weights.model import Model
 
+MOST_VALUES = 2**19
+"""Of the clips that are encoded at once: some small ones, or one that is larger."""
+
 
 class Interleaved(Sequence[TrainingSample]):
     """Samples of several folders, of which the first holds samples 0, n, 2 n ..."""
@@ -78,6 +81,26 @@ def cached(
     return Interleaved([folder / f"part-{i:04d}" for i in range(int(done.read_text()))])
 
 
+def _batches(
+    samples: Sequence[TrainingSample], places: Sequence[int]
+) -> Iterator[tuple[list[TrainingSample], torch.Tensor]]:
+    """Neighbours of one size and their frames, some at a time: torch takes a slow way for a single clip on a CPU."""
+    batch: list[TrainingSample] = []
+    frames: list[torch.Tensor] = []
+    for place in places:
+        sample = samples[place]
+        if sample.frames is None:
+            raise ConfigError(f"{sample.key} has neither latents nor frames to make them of; prepare the clips again")
+        full = (len(frames) + 1) * sample.frames.numel() > MOST_VALUES
+        if frames and (full or sample.frames.shape != frames[0].shape):
+            yield batch, torch.stack(frames)
+            batch, frames = [], []
+        batch.append(sample)
+        frames.append(sample.frames)
+    if frames:
+        yield batch, torch.stack(frames)
+
+
 @torch.no_grad()
 def _encoded(
     samples: Sequence[TrainingSample],
@@ -94,19 +117,16 @@ def _encoded(
             part.to(accelerator.device)
         channels_last(model.vae)
         encode = TextEncoder(model.text_encoder, model.tokenizer, model.network.config.dit.max_text_seq_length, 1024)
-        for number, place in enumerate(places):
-            sample = samples[place]
-            if sample.frames is None:
-                raise ConfigError(
-                    f"{sample.key} has neither latents nor frames to make them of; prepare the clips again"
-                )
-            x = 2 * sample.frames.transpose(0, 1)[None].to(model.vae.device, model.vae.dtype) / 255 - 1
+        done = 0
+        for batch, frames_BF3HW in _batches(samples, places):
+            x = 2 * frames_BF3HW.transpose(1, 2).to(model.vae.device, model.vae.dtype) / 255 - 1
             x = x.contiguous(memory_format=torch.channels_last_3d)
             (posterior,) = model.vae.encode(x, return_dict=False)
-            moments = posterior.parameters[0].transpose(0, 1)
-            tokens = encode(sample.prompt).tokens[0].cpu().half() if text else None
-            yield replace(sample, frames=None, boxes=None, moments=moments.cpu().half(), text=tokens)
-            on_sample(number + 1, len(places))
+            for sample, moments in zip(batch, posterior.parameters.transpose(1, 2).cpu().half(), strict=True):
+                tokens = encode(sample.prompt).tokens[0].cpu().half() if text else None
+                yield replace(sample, frames=None, boxes=None, moments=moments.clone(), text=tokens)
+            done += len(batch)
+            on_sample(done, len(places))
     finally:
         for part in parts:
             part.to(home)

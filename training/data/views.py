@@ -20,10 +20,10 @@ from torch import Tensor
 
 from fantasyid_engine.face.crop import CENTRE, CROP_SIZE, SIDE, crop_face
 from fantasyid_engine.face.detect import MIN_FACE, FaceBox
+from fantasyid_engine.face.pose import ADULT_FACE, FaceModel, pose_from_landmarks
 from fantasyid_engine.training.data.crops import tower_picture
 from fantasyid_engine.training.data.faces import FaceFinder, FoundFace
 from fantasyid_engine.training.data.frames import Frames
-from fantasyid_engine.training.data.pose import ADULT_FACE, FaceModel, pose_from_landmarks
 
 VIEWS = 6
 LEAST_CONFIDENCE = 0.9

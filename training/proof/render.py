@@ -4,7 +4,7 @@ I injections, K identity tokens, d channels a head.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,7 @@ def without_identity(network: Network) -> Iterator[None]:
     def nobody(module: nn.Module, arguments: tuple[Any, ...], id_kv: Tensor) -> Tensor:
         return torch.zeros_like(id_kv)
 
-    hook = network.conditioner.register_forward_hook(nobody)
-    try:
+    with ExitStack() as hooks:
+        for layer in network.conditioner.key_values:
+            hooks.callback(layer.register_forward_hook(nobody).remove)
         yield
-    finally:
-        hook.remove()

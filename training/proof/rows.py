@@ -62,5 +62,5 @@ def measured_rows(
 
 def photo_embeddings(references: Sequence[Reference], instruments: Instruments) -> NDArray[np.float32]:
     """The largest face of each of N photos -> [N, E]."""
-    boxes = [find_faces(instruments.detector, photo.picture, str(photo.path))[0] for photo in references]
+    boxes = [find_faces(instruments.detector, photo.picture, str(photo.path)).faces[0] for photo in references]
     return instruments.embedder.embed([photo.picture for photo in references], boxes)

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fantasyid_engine.face.pose import FaceModel
 from fantasyid_engine.training.avatar.clips import World
 from fantasyid_engine.training.avatar.frames import Frames, Take, pack
 from fantasyid_engine.training.avatar.geometry import DISTANCE, FRAME, pose, rotation
 from fantasyid_engine.training.avatar.head import make_head
 from fantasyid_engine.training.avatar.motion import Motion
-from fantasyid_engine.training.data.pose import FaceModel
 
 Floats = NDArray[np.float64]
 HEAD = make_head()

@@ -14,6 +14,7 @@ from fantasyid_engine.config.schema import MeshConfig
 from fantasyid_engine.errors import InputError
 from fantasyid_engine.face.crop import crop_face
 from fantasyid_engine.face.detect import FaceBox
+from fantasyid_engine.face.pose import pose_from_landmarks
 from fantasyid_engine.training.avatar.clips import World, render_clips
 from fantasyid_engine.training.avatar.folder import write_world
 from fantasyid_engine.training.avatar.frames import pack
@@ -23,7 +24,6 @@ from fantasyid_engine.training.data.crops import tower_picture
 from fantasyid_engine.training.data.faces import FoundFace
 from fantasyid_engine.training.data.frames import Frames, read_clip_frames
 from fantasyid_engine.training.data.manifest import MANIFEST, Clip, write_manifest
-from fantasyid_engine.training.data.pose import pose_from_landmarks
 from fantasyid_engine.training.data.prepare import prepare_samples
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.data.shards import ShardedSamples, write_shards

@@ -13,11 +13,11 @@ from hypothesis.extra.numpy import arrays
 from fantasyid_engine.face.conditioning import CLIP_DEVIATION, CLIP_MEAN, tower_input
 from fantasyid_engine.face.crop import CROP_SIZE, crop_face
 from fantasyid_engine.face.detect import FaceBox
+from fantasyid_engine.face.pose import pose_from_landmarks
 from fantasyid_engine.training.avatar.clips import World, draw_still
 from fantasyid_engine.training.avatar.frames import pack
 from fantasyid_engine.training.data.faces import FoundFace
 from fantasyid_engine.training.data.frames import Frames
-from fantasyid_engine.training.data.pose import pose_from_landmarks
 from fantasyid_engine.training.data.views import ALIGNED, VIEWS, box_of_landmarks, collect_views, farthest_views
 from tests.training.data.sample_landmarks import FIVE, Floats, screen
 
