@@ -15,16 +15,19 @@ import torch
 
 from fantasyid_engine import __version__
 from fantasyid_engine.config.presets import MINIATURES, PRESETS
+from fantasyid_engine.config.serialise import read_json_object
 from fantasyid_engine.engine import Engine
-from fantasyid_engine.errors import EngineError
+from fantasyid_engine.errors import ConfigError, EngineError, WeightsError
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.runtime.device import memory_at_hand
+from fantasyid_engine.weights.faces import face_files, read_faces
 from fantasyid_engine.weights.folder import describe, model_files
 from fantasyid_engine.weights.home import model_home
 from fantasyid_engine.weights.manifest import verify_files
 from fantasyid_engine.weights.parts import part_files, read_schedule, read_tokenizer
 from fantasyid_engine.weights.shards import read_entries
 from fantasyid_engine.weights.shipped import MODELS
+from fantasyid_engine.weights.sources import SOURCES, ByHand
 
 State = Literal["ok", "optional", "missing"]
 
@@ -70,7 +73,10 @@ def examine(model: str | None = None) -> Report:
         *(_preset(name) for name in PRESETS),
     ]
     if model is not None and model not in MINIATURES:
-        report.checks.append(_model(Path(model) if model not in PRESETS else model_home() / model))
+        folder = Path(model) if model not in PRESETS else model_home() / model
+        report.checks.append(_model(folder))
+        if report.ready:
+            report.checks += _faces(folder)
     if report.ready:
         report.checks.append(_guarded("tiny render", _render, "report this line with the error that it names"))
     return report
@@ -111,7 +117,7 @@ def _codecs() -> str:
 
 
 def _detector() -> str:
-    from fantasyid_engine.face.detect import HaarDetector
+    from fantasyid_engine.face.haar import HaarDetector
 
     HaarDetector().detect(np.zeros((64, 64, 3), dtype=np.uint8))
     return "OpenCV's Haar cascade"
@@ -149,7 +155,7 @@ def _model(folder: Path) -> Check:
     try:
         network = model_files(folder)
         files = [*network, *part_files(folder)]
-        known = verify_files(folder, files)
+        known = verify_files(folder, [*files, *face_files(folder)])
         describe(network)
         read_entries([path for path in files if path.suffix == ".safetensors"])
         read_schedule(folder)
@@ -159,6 +165,26 @@ def _model(folder: Path) -> Check:
     return Check(
         "model files", "ok", f"{folder}: {len(files)} files, {'as in its manifest' if known else 'no manifest'}"
     )
+
+
+def _faces(folder: Path) -> list[Check]:
+    """The networks that read real faces, each optional, loaded as a render loads them; none for a model of avatars."""
+    try:
+        render = read_json_object(model_files(folder).config, ConfigError).get("render", {})
+        if render.get("face", "detect") != "detect":
+            return []
+        read_faces(folder, torch.device("cpu"))
+    except WeightsError as error:
+        return [Check("face networks", "missing", f"{folder} cannot read faces", str(error))]
+    source, checks = SOURCES["fantasyid-5b"], []
+    for item in (*source.parts, *source.by_hand):
+        name = f"face network {Path(item.place).stem}" if item.without else ""
+        if name and (folder / item.place).is_file():
+            checks.append(Check(name, "ok", "loads"))
+        elif name:
+            fix = item.command(folder) if isinstance(item, ByHand) else "fantasyid-engine weights pull fantasyid-5b"
+            checks.append(Check(name, "optional", f"not there: {item.without}", fix))
+    return checks
 
 
 def _render() -> str:

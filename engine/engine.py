@@ -1,7 +1,7 @@
 """The engine: a model ready to render, one request after the other."""
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fantasyid_engine.config.presets import MINIATURES, PRESETS
-from fantasyid_engine.errors import ConfigError, WeightsError
-from fantasyid_engine.face.conditioning import FaceCondition, condition
-from fantasyid_engine.job import Job, prepare
+from fantasyid_engine.errors import ConfigError, InputError, WeightsError
+from fantasyid_engine.face.cache import FaceCache
+from fantasyid_engine.face.conditioning import Conditioning
+from fantasyid_engine.face.stored import KeptFace, to_bytes
+from fantasyid_engine.job import Job, face_input, prepare
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.models.fused import FusedDiT
 from fantasyid_engine.progress import OnProgress, Watch
@@ -78,7 +80,10 @@ class Engine:
         if backend != "eager":
             dit = FusedDiT(dit, folds=backend == "folded")
             del model.network.dit
-        self._loaded: tuple[Model, TextEncoder, DiT | FusedDiT] | None = (model, text, dit)
+        folder, mib = config.face_cache_dir, 2**20
+        place = None if folder is None else Path(folder)
+        faces = FaceCache(model, config.face_cache_mib * mib, place, config.face_cache_disk_mib * mib)
+        self._loaded: _Loaded | None = _Loaded(model, text, faces, dit)
 
     @classmethod
     def open(cls, model: str | Path, **settings: Any) -> "Engine":
@@ -145,9 +150,9 @@ class Engine:
     @property
     def model(self) -> Model:
         """The model; raises ConfigError once the engine is closed."""
-        return self._open()[0]
+        return self._open().model
 
-    def _open(self) -> tuple[Model, TextEncoder, DiT | FusedDiT]:
+    def _open(self) -> "_Loaded":
         if self._loaded is None:
             raise ConfigError("this engine is closed; open another")
         return self._loaded
@@ -188,26 +193,38 @@ class Engine:
             image_BFCHW = self._encode_image(job, face, noise, watch)
             latents_BFCHW = self._denoise(job, face, text_BLC, image_BFCHW, noise, watch)
             frames, job = self._decode(job, latents_BFCHW, watch)
-            record = make_record(job, model, frames, face, watch)
+            record = make_record(job, model, frames, face.record, watch)
             return VideoResult(frames, model.render.fps, job.seed, tuple(watch.notes), record)
 
-    def _condition(self, job: Job, watch: Watch) -> FaceCondition:
-        model, render = self.model, self.model.render
-        if job.face.vertices is not None and not model.network.config.takes_vertices:
+    def encode_face(self, request: VideoRequest) -> bytes:
+        """Reads the face of a request with a photo, for `VideoRequest.face` of others that this model renders.
+
+        Returns:
+            A safetensors file: write it as it is. Without the photo, but for image-to-video models, whose first frame
+            the crop is. Who has it can make videos of the person.
+
+        Raises:
+            InputError: the request brings no photo, or its face cannot be read; see its `code`.
+        """
+        if request.face is not None:
+            raise InputError("face_settings", "the face of this request is encoded already; name a photo")
+        with self._turn, out_of_memory_as_error("reading the face"):
+            return to_bytes(self._open().faces(face_input(self.model, request)), self.model)
+
+    def _condition(self, job: Job, watch: Watch) -> Conditioning:
+        if isinstance(job.face, KeptFace):
+            return job.face.conditioning
+        if job.face.vertices is not None and not self.model.network.config.takes_vertices:
             watch.note("this model takes no vertices: those of the request are not used")
         with watch.stage("face"), out_of_memory_as_error("reading the face"):
-            return condition(
-                model.network,
-                model.hierarchy,
-                job.face,
-                mode=render.face,
-                crop_size=render.crop_size,
-                template=render.template_vertices,
-            )
+            face = self._open().faces(job.face)
+        if face.record.rung is not None and not face.record.rung.isdecimal():
+            watch.note(f"the face was found at a second look only ({face.record.detector}: {face.record.rung})")
+        return face
 
     def _encode_text(self, job: Job, watch: Watch) -> Tensor:
         """Tokens [2, L, C] of negative prompt and prompt, or [1, L, C] of the prompt where guidance is off."""
-        _, encode, _ = self._open()
+        encode = self._open().text
         with watch.stage("text"), out_of_memory_as_error("encoding the prompt"):
             tokens = [encode(prompt) for prompt in job.prompts]
             for what, text in zip(("prompt", "negative prompt"), reversed(tokens), strict=False):
@@ -218,23 +235,24 @@ class Engine:
                     )
         return torch.cat([text.tokens for text in tokens])
 
-    def _encode_image(self, job: Job, face: FaceCondition, noise: SeededNoise, watch: Watch) -> Tensor | None:
+    def _encode_image(self, job: Job, face: Conditioning, noise: SeededNoise, watch: Watch) -> Tensor | None:
         """Image latents of the crop; None for a text-to-video model."""
-        if not self.model.network.config.dit.image_channels:
+        if not self.model.takes_picture:
             return None
+        assert face.crop is not None, "what is kept for a model that takes the picture has it"
         with watch.stage("image"), out_of_memory_as_error("encoding the photo"):
             return encode_photo(self.model.vae, face.crop, self.model.frame_size, job.size[0], noise)
 
     def _denoise(
         self,
         job: Job,
-        face: FaceCondition,
+        face: Conditioning,
         text_BLC: Tensor,
         image_BFCHW: Tensor | None,
         noise: SeededNoise,
         watch: Watch,
     ) -> Tensor:
-        (model, _, dit), device = self._open(), text_BLC.device
+        model, dit, device = self.model, self._open().dit, text_BLC.device
         solver = make_solver(model.render.solver, model.schedule, job.num_steps, noise)
         frames, height, width = job.size
         x_BFCHW = noise(torch.empty(1, frames, dit.config.out_channels, height, width, device=device))
@@ -250,7 +268,9 @@ class Engine:
 
         with watch.stage("denoise", job.num_steps), out_of_memory_as_error("denoising"):
             timesteps = [step.t for step in solver]
-            predict = dit_predictor(dit, face.id_kv, text_BLC, image_BFCHW, job.size, job.guidance_scale, timesteps)
+            with torch.inference_mode():
+                id_kv = model.network.conditioner.project(face.id_tokens)
+            predict = dit_predictor(dit, id_kv, text_BLC, image_BFCHW, job.size, job.guidance_scale, timesteps)
             x_BFCHW = denoise(predict, solver, x_BFCHW, history=history, steps_done=steps_done, on_step=on_step)
         if not bool(x_BFCHW.isfinite().all()):
             advice = "fetch its weights again" if job.plan.precision == "float32" else "try --precision float32"
@@ -286,6 +306,14 @@ class Engine:
             bits=job.request.bit_depth,
             on_chunk=lambda done, total: watch.step(done),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    model: Model
+    text: TextEncoder
+    faces: FaceCache
+    dit: DiT | FusedDiT
 
 
 def _resolve(settings: dict[str, Any]) -> tuple[EngineConfig, torch.device, torch.dtype]:

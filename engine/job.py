@@ -4,19 +4,18 @@ import difflib
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fantasyid_engine.config.schema import NetworkConfig
 from fantasyid_engine.config.serialise import to_json_object
 from fantasyid_engine.errors import ConfigError, InputError, some_of
 from fantasyid_engine.face.conditioning import FaceInput
 from fantasyid_engine.face.photo import photo_bytes
 from fantasyid_engine.face.source import name_of
+from fantasyid_engine.face.stored import KeptFace, read_kept
 from fantasyid_engine.face.vertices import vertices_bytes
 from fantasyid_engine.kernels.dispatch import VARIABLE
 from fantasyid_engine.request import VideoRequest, bare
@@ -34,7 +33,7 @@ class Job:
 
     Attributes:
         request: every setting resolved.
-        face: what it brings for its face.
+        face: what it brings for its face, or a face that is kept.
         size: latent frames, height and width.
         plan: how it runs; `pinned` where it must not change on the way.
         resume: where it goes on from.
@@ -42,7 +41,7 @@ class Job:
     """
 
     request: VideoRequest
-    face: FaceInput
+    face: FaceInput | KeptFace
     size: tuple[int, int, int]
     plan: ExecutionPlan
     pinned: bool
@@ -101,21 +100,10 @@ def prepare(
         resume: pins plan and seed.
 
     Raises:
-        InputError: a file that cannot be read, a frame count that the model cannot make, or a change of shape that it
-            cannot (`shape_unsupported`) or does not know (`shape_unknown`).
+        InputError: a frame count that the model cannot make; see `face_input` and `read_kept`.
         ConfigError: a plan or a state of another engine or request.
     """
-    shape_change = _shape_change(model.network.config, request.shape)
-    face = FaceInput(
-        photo=photo_bytes(request.image),
-        name=name_of(request.image, "photo"),
-        vertices=None if request.vertices is None else vertices_bytes(request.vertices),
-        vertices_name=name_of(request.vertices or b"", "vertex"),
-        index=request.face_index,
-        shape_change=shape_change,
-    )
-    if model.render.face == "picture" and request.face_index not in (None, 1):
-        raise InputError("face_index", "this model takes the picture as its crop: there is no second face to choose")
+    face = face_input(model, request) if request.face is None else read_kept(request.face, model)
     resolved = _resolve(model, request, resume)
     size = _latent_size(model, resolved)
     pinned = plan or (resume.plan if resume else None)
@@ -135,13 +123,39 @@ def prepare(
     return job
 
 
-def _shape_change(config: NetworkConfig, shape: Mapping[str, float] | None) -> tuple[float, ...] | None:
-    """A request's change of shape in the order of the network's coefficients; None for none."""
+def face_input(model: Model, request: VideoRequest) -> FaceInput:
+    """What a request with a photo brings for its face, its files read.
+
+    Raises:
+        InputError: a file that cannot be read; a change of shape that the model cannot make (`shape_unsupported`) or
+            does not know (`shape_unknown`); a second face where the picture is the crop (`face_index`).
+    """
+    shape_change = _shape_change(model, request)
+    if model.render.face == "picture" and request.face_index not in (None, 1, "largest", "center"):
+        raise InputError("face_index", "this model takes the picture as its crop: there is no second face to choose")
+    image = request.image or b""
+    return FaceInput(
+        photo=photo_bytes(image),
+        name=name_of(image, "photo"),
+        vertices=None if request.vertices is None else vertices_bytes(request.vertices),
+        vertices_name=name_of(request.vertices or b"", "vertex"),
+        choice=request.face_index,
+        shape_change=shape_change,
+        deca_input=request.deca_input,
+    )
+
+
+def _shape_change(model: Model, request: VideoRequest) -> tuple[float, ...] | None:
+    """A request's change of shape in the order of the model's names; None for none."""
+    shape, names = request.shape, model.shape_names
     if shape is None:
         return None
-    if config.shape is None or not config.takes_vertices:
+    if not names:
         raise InputError("shape_unsupported", "this model does not read the shape of a face; leave shape out")
-    names = config.shape.names
+    if request.vertices is not None and model.network.shape is None:
+        raise InputError(
+            "shape_unsupported", "this model changes the shape that it reads off a photo; leave shape or vertices out"
+        )
     unknown = [name for name in shape if name not in names]
     if unknown:
         near = difflib.get_close_matches(unknown[0], names, n=1)
@@ -214,10 +228,8 @@ def _check_resume(resume: RenderState, job: Job, model: Model) -> None:
         raise ConfigError("the state to resume from does not fit this request: latents of another size")
 
 
-def _digest(model: Model, request: VideoRequest, face: FaceInput) -> str:
+def _digest(model: Model, request: VideoRequest, face: FaceInput | KeptFace) -> str:
     """SHA-256 of what is rendered: settings, prompts, bytes of the inputs, weights."""
-    settings: dict[str, Any] = to_json_object(replace(request, image="-", vertices=None))
-    if request.shape is None:
-        del settings["shape"]  # so that states older than this setting go on
-    settings |= {"image": face.photo_sha256, "vertices": face.vertices_sha256, "weights": dict(model.digests)}
+    settings: dict[str, Any] = to_json_object(replace(request, image="-", face=None, vertices=None))
+    settings |= {**face.digests, "weights": dict(model.digests)}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

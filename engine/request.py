@@ -20,6 +20,7 @@ class VideoRequest:
 
     Attributes:
         image: the photo: a path, or the bytes of a picture file.
+        face: instead of a photo, a face as `Engine.encode_face` kept it: a path, or the bytes of the file.
         prompt: what happens in the video; who is in it comes from the photo.
         vertices: the face's vertices as a `.ply` (path or bytes), for models that need them.
         negative_prompt: what to steer away from.
@@ -27,18 +28,23 @@ class VideoRequest:
         num_inference_steps: None takes the model's (50).
         guidance_scale: how strongly the prompt steers; 1 turns guidance off; None takes the model's.
         num_frames: None takes all that the model was made for.
-        face_index: which face of the photo, counted from 1 as `faces` numbers them; None takes the largest.
+        face_index: which face of the photo: its number, counted from 1 as `faces` numbers them; `center`, the one
+            nearest the photo's middle; `largest`, which None is too.
         bit_depth: bits a colour of the frames, 8 or 16.
         shape: standard deviations to change the face's shape by, by the model's names for its directions, such as
             `{"jaw": -1.0}`; they are added to what is read off the photo. Empty is None: the face as it is.
+        deca_input: what DECA sees of a photo, for models that read vertices with it: the `face`, or the whole picture
+            squashed, as the release does it (`released`).
 
     Raises:
-        InputError: a value that no model can render, by its code: `image_missing`, `prompt_empty`, `prompt_invalid`,
-            `seed_invalid`, `steps_invalid`, `guidance_invalid`, `frames_unsupported`, `face_index`, `bit_depth`,
+        InputError: a value that no model can render, by its code: `image_missing`, `face_settings` (a face that is
+            kept, together with what has gone into it already), `prompt_empty`, `prompt_invalid`, `seed_invalid`,
+            `steps_invalid`, `guidance_invalid`, `frames_unsupported`, `face_index`, `bit_depth`, `deca_input`,
             `shape_invalid`.
     """
 
-    image: str | Path | bytes
+    image: str | Path | bytes | None = None
+    face: str | Path | bytes | None = None
     prompt: str
     vertices: str | Path | bytes | None = None
     negative_prompt: str = ""
@@ -46,13 +52,13 @@ class VideoRequest:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     num_frames: int | None = None
-    face_index: int | None = None
+    face_index: int | Literal["largest", "center"] | None = None
     bit_depth: Literal[8, 16] = 8
     shape: Mapping[str, float] | None = field(default=None, hash=False)  # a dict has no hash
+    deca_input: Literal["face", "released"] = "face"
 
     def __post_init__(self) -> None:
-        if not self.image or self.image == Path():
-            raise InputError("image_missing", "no photo; name a picture of a face")
+        self._check_face()
         for name in ("prompt", "negative_prompt"):
             if not is_text(getattr(self, name)):
                 raise InputError("prompt_invalid", f"the {name} is no text, or holds characters that are none")
@@ -61,13 +67,29 @@ class VideoRequest:
         self._integer("seed", "seed_invalid", 0, LARGEST_SEED)
         self._integer("num_inference_steps", "steps_invalid", 1, MOST_STEPS)
         self._integer("num_frames", "frames_unsupported", 1, 10_000)
-        self._integer("face_index", "face_index", 1, 10_000)
+        if self.face_index not in ("largest", "center"):
+            self._integer("face_index", "face_index", 1, 10_000)
         scale = self.guidance_scale
         if scale is not None and (type(scale) not in (int, float) or not 1 <= scale <= 100):
             raise InputError("guidance_invalid", f"guidance_scale is {scale!r}; it must be a number from 1 to 100")
         if type(self.bit_depth) is not int or self.bit_depth not in (8, 16):
             raise InputError("bit_depth", f"bit_depth is {self.bit_depth!r}; it must be 8 or 16")
+        if self.deca_input not in ("face", "released"):
+            raise InputError("deca_input", f"deca_input is {self.deca_input!r}; it must be face or released")
         object.__setattr__(self, "shape", _checked_shape(self.shape))
+
+    def _check_face(self) -> None:
+        photo, kept = (bool(source) and source != Path() for source in (self.image, self.face))
+        if not photo and not kept:
+            raise InputError("image_missing", "no photo; name a picture of a face")
+        if kept:
+            given = {"image": photo, "vertices": self.vertices, "face_index": self.face_index, "shape": self.shape}
+            clashing = [name for name, value in given.items() if value]
+            if clashing:
+                raise InputError(
+                    "face_settings",
+                    f"face and {clashing[0]}: a face that is kept has that in it; leave one out, or encode it anew",
+                )
 
     def _integer(self, name: str, code: str, least: int, most: int) -> None:
         value = getattr(self, name)

@@ -9,7 +9,7 @@ from fantasyid_engine import __version__
 from fantasyid_engine.atomic import atomic_file
 from fantasyid_engine.config.serialise import to_json_object
 from fantasyid_engine.errors import one_line
-from fantasyid_engine.face.conditioning import FaceCondition
+from fantasyid_engine.face.conditioning import FaceRecord
 from fantasyid_engine.job import Job
 from fantasyid_engine.progress import Watch
 from fantasyid_engine.request import is_text
@@ -88,14 +88,19 @@ def check_save(path: Path, *, overwrite: bool) -> None:
     check_place(sidecar_path(path))
 
 
-def make_record(job: Job, model: Model, frames: Frames, face: FaceCondition, watch: Watch) -> dict[str, Any]:
+def make_record(job: Job, model: Model, frames: Frames, face: FaceRecord, watch: Watch) -> dict[str, Any]:
     """Everything that it takes to render a job's frames again, and what is worth knowing about them."""
     count, height, width, _ = frames.shape
     request = job.request
+    sources = {name: _absolute(getattr(request, name)) for name in ("image", "face", "vertices")}
     return {
         "format": FORMAT,
-        "request": asdict(request) | {"image": _absolute(request.image), "vertices": _absolute(request.vertices)},
-        "inputs": {"image_sha256": job.face.photo_sha256, "vertices_sha256": job.face.vertices_sha256},
+        "request": asdict(request) | sources,
+        "inputs": {
+            "image_sha256": face.photo_sha256,
+            "vertices_sha256": face.vertices_sha256,
+            "face_sha256": job.face.digests.get("face"),
+        },
         "plan": to_json_object(job.plan),
         "model": {
             "name": model.name,
@@ -103,7 +108,7 @@ def make_record(job: Job, model: Model, frames: Frames, face: FaceCondition, wat
             "trained": model.render.trained,
             "weights": dict(model.digests),
         },
-        "face": None if face.box is None else asdict(face.box),
+        "face": asdict(face),
         "output": {
             "frames_sha256": frames_digest(frames),
             "num_frames": count,

@@ -46,11 +46,17 @@ def test_options_are_frozen() -> None:
             *("--answers", "--arcface", "--inception", "--out", "--overwrite", "--real", "--references", "--study"),
             "videos",
         ],
-        "faces": ["--avatars", "--out", "--overwrite", "photo"],
+        "faces": [],
+        "faces encode": [
+            *("--deca-input", "--device", "--face", "--model", "--out", "--overwrite", "--shape", "--vertices"),
+            *("-o", "photo"),
+        ],
+        "faces list": ["--avatars", "--model", "--out", "--overwrite", "-o", "photo"],
         "generate": [
             *(
                 "--backend",
                 "--bit-depth",
+                "--deca-input",
                 "--device",
                 "--face",
                 "--frames",
@@ -86,6 +92,10 @@ def test_options_are_frozen() -> None:
         "weights": [],
         "weights convert": ["source", "target"],
         "weights inspect": ["--json", "folder"],
+        "weights licences": ["--json"],
+        "weights list": ["--json"],
+        "weights pull": ["--accept-licences", "--endpoint", "--revision", "preset"],
+        "weights verify": ["model"],
     }
 
 

@@ -8,13 +8,15 @@ from typing import Any, NoReturn
 import av.codec
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from fantasyid_engine import _native, doctor
 from fantasyid_engine.cli import app
 from fantasyid_engine.doctor import Check, Report, examine
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.face import detect
+from fantasyid_engine.face import haar
+from tests.face_networks import write_model_with_faces
 from tests.whole_model import write_released_model
 
 NEEDED = {"python", "native module", "video codecs", "face detector", "cpu", "tiny render"}
@@ -74,7 +76,7 @@ def test_ready_here_as_json(tmp_path: Path) -> None:
             "pip install --force-reinstall fantasyid-engine",
         ),
         ("video codecs", (av.codec, "Codec", fail), "pip install 'av>=18,<19'"),
-        ("face detector", (detect, "HaarDetector", fail), "pip install 'opencv-python-headless>=4.12,<5'"),
+        ("face detector", (haar, "HaarDetector", fail), "pip install 'opencv-python-headless>=4.12,<5'"),
     ],
     ids=["native module", "native module of another version", "video codecs", "face detector"],
 )
@@ -143,6 +145,22 @@ def test_a_whole_model(folder: Path, no_render: None) -> None:
         assert check(examine(str(folder)), "model files").detail.endswith("no manifest")
     finally:
         (folder / "away").rename(folder / "manifest.json")
+
+
+def test_networks_that_read_real_faces(folder: Path, tmp_path: Path, no_render: None) -> None:
+    """Each is optional; what fetches it is said. One that is damaged is not left aside."""
+    names = [f"face network {stem}" for stem in ("detection_Resnet50_Final", "deca_model", "flame")]
+    report = examine(str(folder))
+    assert report.ready and [check(report, name).state for name in names] == ["optional"] * 3
+    assert "weights pull fantasyid-5b" in check(report, names[0]).fix
+    assert "weights convert generic_model.pkl" in check(report, names[2]).fix
+
+    model = write_model_with_faces(tmp_path / "model")
+    assert [check(examine(str(model)), name).state for name in names] == ["ok"] * 3
+    (model / "manifest.json").unlink()
+    save_file({"template": torch.zeros(3, 3)}, model / "face_encoder" / "flame.safetensors")
+    found = check(examine(str(model)), "face networks")
+    assert found.state == "missing" and "flame.safetensors" in found.fix
 
 
 def unlink(path: Path) -> None:

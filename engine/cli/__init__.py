@@ -28,10 +28,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("generate")(generate)
-app.command("faces")(faces)
 app.command("evaluate")(evaluate)
 app.command("avatars")(avatars)
 app.command("doctor")(doctor)
+app.add_typer(faces, name="faces")
 app.add_typer(train, name="train")
 app.add_typer(weights, name="weights")
 

@@ -1,38 +1,158 @@
-"""`fantasyid-engine faces`: what the detector finds in a photo."""
+"""`fantasyid-engine faces`: what the detector finds in a photo, and faces to render from without the photo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
+from fantasyid_engine.cli.generate import DEFAULT_MODEL, shape_change, which_face
 from fantasyid_engine.cli.screen import say
 
+if TYPE_CHECKING:
+    from fantasyid_engine.face.detect import FaceBox, Landmarks, Photo
+    from fantasyid_engine.models.retinaface import RetinaFace
 
-def faces(
+
+REAL_MODEL = "fantasyid-5b"
+
+
+class PhotoOrCommand(TyperGroup):
+    """`faces PHOTO` is `faces list PHOTO`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts `list` in front of what names no command."""
+        known = bool(args) and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        return super().parse_args(ctx, args if known or not args else ["list", *args])
+
+
+faces = typer.Typer(
+    cls=PhotoOrCommand,
+    no_args_is_help=True,
+    help="Find the faces in a photo, or keep one to render from. `faces PHOTO` is `faces list PHOTO`.",
+)
+
+
+@faces.command("list")
+def list_command(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo to look at.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Also write the photo with numbered boxes, a .png or .jpg.")
+        Path | None, typer.Option("--out", "-o", help="Also write the photo with numbered boxes, a .png or .jpg.")
     ] = None,
     avatars: Annotated[
         bool, typer.Option("--avatars", help="Look for rendered avatars, as avatar-mini does, not for real faces.")
     ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="PRESET|DIR", help="Whose RetinaFace looks for real faces; fantasyid-5b if not given."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture if it is there.")] = False,
 ) -> None:
     """List the faces in a photo, the largest first, as `generate --face` counts them.
 
-    Example: fantasyid-engine faces family.jpg --out boxes.png
+    Yaw, pitch and roll are positive where a face turns to the photo's right, looks up, leans clockwise; pitch is rough.
+    Without RetinaFace's weights OpenCV's cascade looks, which tells neither a probability nor a pose.
+
+    Example: fantasyid-engine faces list family.jpg --out boxes.png
     """
-    from fantasyid_engine.face.avatar import find_avatars
-    from fantasyid_engine.face.detect import HaarDetector, find_faces
     from fantasyid_engine.face.draw import check_picture, draw_faces, write_picture
+    from fantasyid_engine.face.locate import see_faces
     from fantasyid_engine.face.photo import read_photo
 
     if out is not None:
         check_picture(out, overwrite=overwrite)
     picture = read_photo(photo)
-    found = find_avatars(picture, str(photo)) if avatars else find_faces(HaarDetector(), picture, str(photo))
-    for number, face in enumerate(found, start=1):
-        say(f"face {number}: {face.width:.0f} x {face.height:.0f} pixels at left {face.left:.0f}, top {face.top:.0f}")
+    found = see_faces(picture, str(photo), *(("avatar", None) if avatars else ("detect", _retinaface(model))))
+    for number, face in enumerate(found.faces, start=1):
+        say(f"face {number}: {_described(face, picture)}")
+    say(f"found by {found.detector}, looking at the photo at {found.rung}")
     if out is not None:
-        write_picture(draw_faces(picture, found), out)
+        write_picture(draw_faces(picture, found.faces), out)
         say(f"wrote {out}")
+
+
+@faces.command("encode")
+def encode_command(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo of the person.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="PRESET|DIR", help="The model that will render it.")
+    ] = DEFAULT_MODEL,
+    vertices: Annotated[
+        Path | None, typer.Option("--vertices", help="The face's vertices, a .ply as DECA writes it.")
+    ] = None,
+    face: Annotated[
+        str | None, typer.Option("--face", metavar="largest|center|N", help="Which face of the photo.")
+    ] = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option("--shape", metavar="NAME=NUMBER", help="Change the face's shape, in standard deviations."),
+    ] = None,
+    deca_input: Annotated[
+        Literal["face", "released"],
+        typer.Option("--deca-input", help="What DECA sees: the face, or the squashed photo as in the release."),
+    ] = "face",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Read the face of a photo once, for `generate --face FILE` anywhere else.
+
+    The photo need not travel; for models whose first frame is the photo, the crop of the face is in the file.
+    Whoever has the file can make videos of the person: guard it as the photo.
+
+    Example: fantasyid-engine faces encode anna.jpg -o anna.safetensors --model fantasyid-5b
+    """
+    from fantasyid_engine.atomic import atomic_file
+    from fantasyid_engine.engine import Engine
+    from fantasyid_engine.face.stored import check_kept
+    from fantasyid_engine.request import VideoRequest
+
+    index, kept = which_face(face)
+    if kept is not None:
+        raise typer.BadParameter(f"--face {face!r} is a file; here it says which face of the photo")
+    check_kept(out, overwrite=overwrite)
+    request = VideoRequest(
+        image=photo,
+        prompt="-",
+        vertices=vertices,
+        face_index=index,
+        shape=shape_change(shape or []),
+        deca_input=deca_input,
+    )
+    with Engine.open(model, device=device) as engine:
+        data = engine.encode_face(request)
+    with atomic_file(out) as temporary:
+        temporary.chmod(0o600)
+        temporary.write_bytes(data)
+    say(f"wrote {out}: {len(data) / 1024:.0f} KiB, for {model} only")
+
+
+def _described(face: "FaceBox", picture: "Photo") -> str:
+    words = f"{face.width:.0f} x {face.height:.0f} pixels at left {face.left:.0f}, top {face.top:.0f}"
+    if face.confidence is not None:
+        words += f", confidence {face.confidence:.3g}"
+    return words if face.landmarks is None else f"{words}, {_pose(face.landmarks, picture)}"
+
+
+def _pose(landmarks: "Landmarks", picture: "Photo") -> str:
+    import numpy as np
+
+    from fantasyid_engine.face.pose import pose_from_landmarks
+
+    try:
+        angles = pose_from_landmarks(np.array(landmarks), picture.shape[:2])
+    except ValueError:
+        return "turned away"
+    return "yaw {:+.0f}, pitch {:+.0f}, roll {:+.0f} degrees".format(*np.degrees(angles))
+
+
+def _retinaface(model: str | None) -> "RetinaFace | None":
+    """That of a model folder, or of fantasyid-5b where it is here; None: there is none."""
+    from fantasyid_engine.config.presets import PRESETS
+    from fantasyid_engine.weights.faces import read_retinaface
+    from fantasyid_engine.weights.home import model_home
+
+    model = model or REAL_MODEL
+    return read_retinaface(model_home() / model if model in PRESETS else Path(model))

@@ -1,5 +1,6 @@
 """`fantasyid-engine generate`: one video from a photo and a prompt, or again from a sidecar."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -39,8 +40,12 @@ def generate(
     ] = None,
     frames: Annotated[int | None, typer.Option("--frames", help="Frames; all that the model can if not given.")] = None,
     face: Annotated[
-        int | None,
-        typer.Option("--face", help="Which face of the photo, as `faces` numbers them; the largest if not given."),
+        str | None,
+        typer.Option(
+            "--face",
+            metavar="largest|center|N|FILE",
+            help="Which face of the photo, as `faces` numbers them; or, instead of a photo, what `faces encode` wrote.",
+        ),
     ] = None,
     sidecar: Annotated[
         Path | None, typer.Option("--from", help="Render again what this sidecar describes; other options change it.")
@@ -68,6 +73,10 @@ def generate(
             help="Change the face's shape, in standard deviations: --shape jaw=-1 --shape chin=+0.5.",
         ),
     ] = None,
+    deca_input: Annotated[
+        Literal["face", "released"] | None,
+        typer.Option("--deca-input", help="What DECA sees: the face, or the squashed photo as in the release."),
+    ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show the picture as it becomes clear, on a terminal with colours.")
     ] = False,
@@ -76,16 +85,20 @@ def generate(
     """Make a video of a person from one photo and one prompt.
 
     Beside the video a sidecar (.json) keeps everything that it takes to make it again: --from renders it anew.
+    Faces that were read are kept in the folder FANTASYID_FACE_CACHE, where it is set.
 
     Example: fantasyid-engine generate --image face.png --prompt "turns the head and smiles" --seed 7 --out out.mp4
 
     Example: fantasyid-engine generate --from out.json --out again.mp4
 
     Example: fantasyid-engine generate --from out.json --shape face_width=+1.5 --shape jaw=-1 --out wider.mp4
+
+    Example: fantasyid-engine generate --face person.safetensors --prompt "nods" --out nods.mp4
     """
-    if sidecar is None and (image is None or prompt is None):
-        raise typer.BadParameter(f"needs --{'prompt' if image else 'image'}, or --from with a sidecar")
-    change_of_shape = _shape(shape or [])
+    face_index, kept = which_face(face)
+    if sidecar is None and ((image is None and kept is None) or prompt is None):
+        raise typer.BadParameter(f"needs --{'prompt' if image or kept else 'image'}, or --from with a sidecar")
+    change_of_shape = shape_change(shape or [])
     from fantasyid_engine.cli.screen import Screen
     from fantasyid_engine.engine import Engine
     from fantasyid_engine.result import check_save
@@ -99,11 +112,12 @@ def generate(
         num_inference_steps=steps,
         guidance_scale=guidance,
         num_frames=frames,
-        face_index=face,
+        face_index=face_index,
         bit_depth=bit_depth,
         shape=change_of_shape,
+        deca_input=deca_input,
     )
-    request, recorded = _request(sidecar, image, vertices, changes)
+    request, recorded = _request(sidecar, {"image": image, "face": kept, "vertices": vertices}, changes)
     plan = recorded.plan if recorded and not settings else None
     if plan:
         settings = {"device": plan.device, "precision": plan.precision, "backend": plan.backend}
@@ -111,6 +125,7 @@ def generate(
     if model is None:
         model = same.model.name if same else DEFAULT_MODEL
 
+    settings["face_cache_dir"] = os.environ.get("FANTASYID_FACE_CACHE")
     with Engine.open(model, **settings) as engine:
         if same:
             same.check_weights(engine.model.digests)
@@ -122,7 +137,19 @@ def generate(
     say(f"frames sha256 {result.frames_sha256}")
 
 
-def _shape(words: list[str]) -> dict[str, float] | None:
+def which_face(word: str | None) -> tuple[int | Literal["largest", "center"] | None, Path | None]:
+    """What --face says: which face of a photo, or the file of one that is kept."""
+    match word:
+        case None | "largest" | "center":
+            return word, None
+        case _ if word.lstrip("-").isdecimal():
+            return int(word), None
+        case _ if Path(word).suffix == ".safetensors":
+            return None, Path(word)
+    raise typer.BadParameter(f"--face {word!r} is none of largest, center, a number, or a .safetensors file")
+
+
+def shape_change(words: list[str]) -> dict[str, float] | None:
     """`jaw=-1` ... by name; None for none."""
     shape: dict[str, float] = {}
     for word in words:
@@ -144,13 +171,12 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _request(
-    sidecar: Path | None, image: Path | None, vertices: Path | None, changes: dict[str, Any]
+    sidecar: Path | None, files: dict[str, Path | None], changes: dict[str, Any]
 ) -> "tuple[VideoRequest, Sidecar | None]":
     from fantasyid_engine.request import VideoRequest
     from fantasyid_engine.video.sidecar import read_sidecar
 
     if sidecar is None:
-        assert image is not None
-        return VideoRequest(image=image, vertices=vertices, **changes), None
-    recorded = read_sidecar(sidecar, image=image, vertices=vertices)
+        return VideoRequest(**files, **changes), None
+    recorded = read_sidecar(sidecar, **files)
     return replace(recorded.request, **changes), recorded

@@ -1,15 +1,131 @@
-"""`fantasyid-engine weights`: convert and inspect weights."""
+"""`fantasyid-engine weights`: fetch, check, list, convert and inspect weights."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fantasyid_engine.cli.screen import put, say
+from fantasyid_engine.cli.screen import complain, put, say
+from fantasyid_engine.errors import WeightsError, some_of
 
-weights = typer.Typer(help="Convert and inspect weights.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from fantasyid_engine.weights.licences import Licence
+    from fantasyid_engine.weights.present import PresetReport
+
+weights = typer.Typer(help="Fetch, check, list, convert and inspect weights.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@weights.command("pull")
+def pull_command(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="What to fetch: fantasyid-5b.")],
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Branch, tag or commit; else the commit of the first pull.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="URL", help="A mirror of the hub; else HF_ENDPOINT.")
+    ] = None,
+    accept_licences: Annotated[
+        bool, typer.Option("--accept-licences", help="Accept the terms that `weights licences` shows.")
+    ] = False,
+) -> None:
+    """Fetch a preset into $FANTASYID_MODELS, compare every file with what the hub states, and convert it.
+
+    Stopped or killed, the same command goes on; when all is there it fetches nothing.
+
+    Example: fantasyid-engine weights pull fantasyid-5b
+    """
+    from fantasyid_engine.weights.home import model_home
+    from fantasyid_engine.weights.licences import accept, not_accepted
+    from fantasyid_engine.weights.pull import pull
+    from fantasyid_engine.weights.sources import source_of
+
+    home = model_home()
+    source_of(preset)
+    new = not_accepted(home)
+    asks = sys.stdin.isatty() and not accept_licences
+    if new and (asks or accept_licences):
+        for row in new:
+            _say_licence(row)
+        if accept_licences or typer.confirm("Do you accept these terms, as they stand at those addresses?"):
+            accept(home, new)
+    pull(preset, home, revision=revision, endpoint=endpoint, tell=say)
+
+    from fantasyid_engine.weights.present import look_at
+
+    _say_errands(look_at(preset, home))
+
+
+@weights.command("verify")
+def verify_command(
+    model: Annotated[
+        str | None, typer.Argument(metavar="PRESET|DIR", help="What to check; else every preset that is here.")
+    ] = None,
+) -> None:
+    """Compare every file of a model folder with its manifest.
+
+    Example: fantasyid-engine weights verify fantasyid-5b
+    """
+    from fantasyid_engine.config.presets import PRESETS
+    from fantasyid_engine.weights.home import model_home
+    from fantasyid_engine.weights.present import check_folder, folder_of, look_at_all
+
+    home = model_home()
+    if model is None:
+        folders = [Path(report.folder) for report in look_at_all(home) if report.state != "absent"]
+    else:
+        folders = [folder_of(model, home) if model in PRESETS else Path(model)]
+    bad = []
+    for folder in folders:
+        results = list(check_folder(folder))
+        for _, problem in results:
+            if problem:
+                complain(problem)
+        bad += [str(folder / name) for name, problem in results if problem]
+        good = sum(not problem for _, problem in results)
+        say(f"{folder}: {good} of {len(results)} files are as in its manifest")
+    if bad:
+        raise WeightsError(f"not as in the manifest: {some_of(bad)}; remove them, then pull or convert again")
+
+
+@weights.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """Show which presets are on this machine, and what is left to fetch by hand.
+
+    Example: fantasyid-engine weights list
+    """
+    from fantasyid_engine.weights.home import model_home
+    from fantasyid_engine.weights.present import look_at_all
+
+    reports = look_at_all(model_home())
+    if as_json:
+        put(json.dumps({"presets": [asdict(report) for report in reports]}, indent=1))
+        return
+    for report in reports:
+        say(f"{report.name:<16}{report.state:<12}{report.folder}" + (f": {report.problem}" if report.problem else ""))
+        for part in report.optional:
+            say(f"  {part.place}: {'there' if part.there else f'not there, {part.without}'}")
+        _say_errands(report)
+
+
+@weights.command("licences")
+def licences_command(as_json: AsJson = False) -> None:
+    """Show whose work the weights are, on what terms, and where these stand.
+
+    A pointer to the terms, not the terms, and no legal advice.
+
+    Example: fantasyid-engine weights licences
+    """
+    from fantasyid_engine.weights.licences import LICENCES
+
+    if as_json:
+        put(json.dumps({"licences": [asdict(row) for row in LICENCES]}, indent=1))
+        return
+    for row in LICENCES:
+        _say_licence(row)
 
 
 @weights.command("convert")
@@ -35,7 +151,7 @@ def convert_command(
 @weights.command("inspect")
 def inspect_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A model folder, in the authors' layout or our own.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a model folder holds.
 
@@ -67,3 +183,15 @@ def inspect_command(
 def live_share(parameters: int, dead: int) -> str:
     """Percent of the parameters that are loaded; 100.0% only where all are."""
     return f"{1000 * (parameters - dead) // max(1, parameters) / 10}%"
+
+
+def _say_licence(row: "Licence") -> None:
+    say(f"{row.name}: {row.used}")
+    say(f"  {'NON-COMMERCIAL: ' if row.non_commercial else ''}{row.terms}")
+    say(f"  {row.url}")
+
+
+def _say_errands(report: "PresetReport") -> None:
+    for errand in report.errands:
+        say(f"  to fetch by hand ({'needed' if errand.needed else 'optional'}): {errand.file}: {errand.origin}")
+        say(f"    {errand.command}")

@@ -1,11 +1,11 @@
-"""The face stage: a photo and vertices -> keys and values for every injection, once a request.
+"""The face stage: a photo and vertices -> ID tokens, once a request.
 
     photo -> crop -> bicubic to the tower's size, CLIP's mean and deviation -> tower -> conditioner(features, vertices)
 
-Vertices are the request's; or read off the photo, by a network that can; or the mesh's template, by a model that may.
-A change of shape moves the first two.
+Vertices are the request's; or read off the photo, by networks that can (DECA and FLAME, or the model's own regressor);
+or the mesh's template, by a model that may. A change of shape moves what is read off.
 
-I injections, K identity tokens, d channels a head.
+K identity tokens, V vertices.
 Source: github.com/Fantasy-AMAP/fantasy-id @ c429092, infer.py.
 """
 
@@ -19,116 +19,128 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fantasyid_engine.config.schema import NetworkConfig
 from fantasyid_engine.errors import InputError
-from fantasyid_engine.face.avatar import MIN_HEAD, find_avatars
-from fantasyid_engine.face.crop import crop_face, crop_head, square_crop
-from fantasyid_engine.face.detect import FaceBox, HaarDetector, Photo, find_faces, pick_face
+from fantasyid_engine.face.detect import Choice, FaceBox, Photo
+from fantasyid_engine.face.locate import Located, locate
 from fantasyid_engine.face.photo import decode_photo
+from fantasyid_engine.face.vertex_reader import DecaInput, deca_picture, read_vertices_off
 from fantasyid_engine.face.vertices import decode_vertices
-from fantasyid_engine.models.mesh import MeshHierarchy
-from fantasyid_engine.models.network import Network
+from fantasyid_engine.weights.model import Model
 
-Mode = Literal["detect", "avatar", "picture"]
-AVATAR_SCALE = 1.35
-"""Side of an avatar's crop, in heads: with hair and shoulders."""
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+VerticesFrom = Literal["request", "photo", "template", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class FaceInput:
     """What a request brings for its face: bytes of the photo and of the vertex file, and what messages call them.
 
-    `shape_change` is added to the shape's coefficients: standard deviations, in the network's order; None changes none.
+    `choice` is which of several faces, `shape_change` what is added to its shape by the names of `Model.shape_names`,
+    in standard deviations (None changes nothing), `deca_input` how DECA sees the photo.
     """
 
     photo: bytes
     name: str
     vertices: bytes | None
     vertices_name: str
-    index: int | None
+    choice: Choice = None
     shape_change: tuple[float, ...] | None = None
+    deca_input: DecaInput = "face"
 
     @property
-    def photo_sha256(self) -> str:
-        """Hex digest of the photo's bytes."""
-        return hashlib.sha256(self.photo).hexdigest()
+    def digests(self) -> dict[str, str | None]:
+        """Hex digests of the bytes of `image` and `vertices`."""
+        vertices = None if self.vertices is None else hashlib.sha256(self.vertices).hexdigest()
+        return {"image": hashlib.sha256(self.photo).hexdigest(), "vertices": vertices}
 
-    @property
-    def vertices_sha256(self) -> str | None:
-        """Hex digest of the vertex file's bytes."""
-        return None if self.vertices is None else hashlib.sha256(self.vertices).hexdigest()
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceRecord:
+    """What a face was read from, and how: `box` None where the picture was the crop, else who found it and where.
+
+    `rung` is the picture of the photo that the detector found it in.
+    """
+
+    photo_sha256: str
+    vertices_sha256: str | None
+    vertices: VerticesFrom
+    box: FaceBox | None
+    detector: str | None
+    rung: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class FaceCondition:
-    """A face as the DiT takes it: `id_kv` [I, 2, 1, heads, K, d].
+class Conditioning:
+    """A face as a model reads it: `id_tokens` [1, K, C] in its precision.
 
-    `crop` [S, S, 3] is what the networks saw of the photo, `box` where it was found (None: the picture is the crop).
+    `crop` [S, S, 3] is what the networks saw of the photo; None where it was left behind.
     """
 
-    id_kv: Tensor
-    crop: NDArray[np.uint8]
-    box: FaceBox | None
+    id_tokens: Tensor
+    crop: Photo | None
+    record: FaceRecord
 
 
 @torch.inference_mode()
-def condition(
-    network: Network, hierarchy: MeshHierarchy, face: FaceInput, *, mode: Mode, crop_size: int, template: bool
-) -> FaceCondition:
-    """Conditions a network on a face.
-
-    Args:
-        network: tower and conditioner.
-        hierarchy: the mesh of the vertices.
-        face: photo and vertices.
-        mode: `RenderConfig.face`: how the face is found.
-        crop_size: side of the crop in pixels; faces of `detect` are cropped as the release does.
-        template: the mesh's template stands in for vertices that are neither given nor read off the photo.
+def condition(model: Model, face: FaceInput) -> Conditioning:
+    """Reads a face for a model.
 
     Raises:
-        InputError: see `decode_photo`, `find_faces`, `find_avatars`, `pick_face` and `decode_vertices`;
-            `vertices_missing`.
+        InputError: see `decode_photo`, `locate` and `decode_vertices`; `vertices_missing`, the model can read none off
+            the photo.
     """
     photo = decode_photo(face.photo, face.name)
-    vertices_V3 = _vertices(network.config, hierarchy, face, template)
-    box, crop = _find(photo, face, mode, crop_size)
-    weight = network.tower.cls_token
-    picture = tower_input(crop, network.config.tower.image_size).to(weight)
+    given_V3, origin = _given_vertices(model, face)
+    located = locate(photo, face.name, face.choice, model.render, model.faces.retinaface)
+    change_1n = None if face.shape_change is None else torch.tensor([face.shape_change])
+    vertices_V3 = given_V3
+    if origin == "photo" and model.network.shape is None:
+        vertices_V3, change_1n = _deca_vertices(model, photo, located, face), None
+    weight = model.network.tower.cls_token
+    picture = tower_input(located.crop, model.network.config.tower.image_size).to(weight)
     vertices_1V3 = None if vertices_V3 is None else vertices_V3[None].to(weight.device)
-    change_1n = None if face.shape_change is None else torch.tensor([face.shape_change], device=weight.device)
-    return FaceCondition(network.id_kv(picture, vertices_1V3, change_1n), crop, box)
+    tokens = model.network.id_tokens(picture, vertices_1V3, None if change_1n is None else change_1n.to(weight.device))
+    record = FaceRecord(
+        photo_sha256=face.digests["image"] or "",
+        vertices_sha256=face.digests["vertices"],
+        vertices=origin,
+        box=located.box,
+        detector=located.detector,
+        rung=located.rung,
+    )
+    return Conditioning(tokens, located.crop, record)
 
 
-def _vertices(config: NetworkConfig, hierarchy: MeshHierarchy, face: FaceInput, template: bool) -> Tensor | None:
-    """[V, 3] of the request or the template; None where no vertices enter, or the network reads them off the photo."""
-    if not config.takes_vertices:
-        return None
+def _given_vertices(model: Model, face: FaceInput) -> tuple[Tensor | None, VerticesFrom]:
+    """[V, 3] of the request or the template, None where there are none yet; and where they come from."""
+    if not model.network.config.takes_vertices:
+        return None, "none"
     if face.vertices is not None:
-        return decode_vertices(face.vertices, face.vertices_name, hierarchy)
-    if config.shape is not None:
-        return None
-    if template:
-        return hierarchy.template
+        return decode_vertices(face.vertices, face.vertices_name, model.hierarchy), "request"
+    if model.reads_shape:
+        return None, "photo"
+    if model.render.template_vertices:
+        return model.hierarchy.template, "template"
     raise InputError(
         "vertices_missing",
-        f"no vertices for {face.name}: this model needs the face's {hierarchy.levels[0]} vertices in metres as a "
-        ".ply (DECA makes them); pass --vertices FILE",
+        f"no vertices for {face.name}: this model needs the face's {model.hierarchy.levels[0]} vertices in metres as a "
+        ".ply (DECA makes them); pass --vertices FILE, or put DECA and FLAME beside the model "
+        "(`fantasyid-engine weights list` says how)",
     )
 
 
-def _find(photo: Photo, face: FaceInput, mode: Mode, size: int) -> tuple[FaceBox | None, Photo]:
-    """Where the face is, and what the networks see of it."""
-    match mode:
-        case "detect":
-            box = pick_face(find_faces(HaarDetector(), photo, face.name), face.index, face.name)
-            return box, crop_face(photo, box)
-        case "avatar":
-            box = pick_face(find_avatars(photo, face.name), face.index, face.name, smallest=MIN_HEAD)
-            return box, crop_head(photo, box, size, scale=AVATAR_SCALE)
-        case "picture":
-            return None, square_crop(photo, size)
+def _deca_vertices(model: Model, photo: Photo, located: Located, face: FaceInput) -> Tensor:
+    deca, flame = model.faces.deca, model.faces.flame
+    assert deca is not None and flame is not None, "`Model.reads_shape` says so"
+    height, width = photo.shape[:2]
+    box = located.box or FaceBox(0, 0, width, height, None)
+    try:
+        change_n = None if face.shape_change is None else model.change_of_coefficients(face.shape_change)
+    except ValueError as error:
+        raise InputError("shape_unsupported", f"this model cannot change the shape so: {error}") from None
+    neutral = model.network.config.form == "paper"
+    return read_vertices_off(deca_picture(photo, box, face.deca_input), deca, flame, change_n, neutral=neutral)
 
 
 def tower_input(crop: NDArray[np.uint8], size: int) -> Tensor:

@@ -6,7 +6,11 @@ Each format is read by its own Pillow class and not by `Image.open`: no other pa
 reached, and sizes are judged here, before anything of that size is allocated.
 """
 
+import ctypes
+import logging
 import warnings
+from contextlib import suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -79,19 +83,40 @@ def decode_photo(data: bytes, name: str) -> NDArray[np.uint8]:
     """
     name = one_line(name)
     check_length(data, name, "photo", MAX_BYTES, "image_too_large")
-    # Pillow warns of oddities in metadata that nothing here uses. A filter that stays is safe with threads;
-    # warnings.catch_warnings is not: it puts back, for all threads, the filters that it found.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    _silence()
     try:
         image = _decoded(data, name)
         return np.array(_upright(_on_white(image, name), _orientation(image)))
     except InputError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise _too_large(name, "it has too many pixels") from None
     except Exception as error:  # a hostile or truncated file can make its reader fail in any way
         reason = one_line(str(error))[:160] or type(error).__name__
         raise _unreadable(name, f"it is damaged or cut off ({reason})") from None
+
+
+def _silence() -> None:
+    """Stops, for the process, what readers say beside their errors: oddities of files, and sizes that are judged here.
+
+    A filter that stays is safe with threads; warnings.catch_warnings is not: it puts back, for all threads, the filters
+    that it found.
+    """
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    log = logging.getLogger("PIL")
+    if not log.handlers:  # without any, errors that are logged are printed
+        log.addHandler(logging.NullHandler())
+    _silence_libtiff()
+
+
+@cache
+def _silence_libtiff() -> None:
+    """It writes to standard error itself, past Python; Pillow, which brings it, has no switch for that."""
+    with suppress(OSError, AttributeError):  # a Pillow that has it built in
+        set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], None
+        set_handler(None)
 
 
 def _decoded(data: bytes, name: str) -> Image.Image:
@@ -110,6 +135,7 @@ def _decoded(data: bytes, name: str) -> Image.Image:
             image = WebPImagePlugin.WebPImageFile(BytesIO(data))
         case "TIFF":
             image = TiffImagePlugin.TiffImageFile(BytesIO(data))
+            _check_tiles(image, name)
         case "BMP":
             image = BmpImagePlugin.BmpImageFile(BytesIO(data))
         case "GIF":
@@ -143,7 +169,9 @@ def _decoded_heif(data: bytes, name: str) -> Image.Image:
     picture = pillow_heif.open_heif(data)
     _check_size(picture.size, name)
     # Rotation is part of decoding HEIF; `to_pillow` sets the EXIF orientation to upright for that.
-    return picture.to_pillow()
+    image = picture.to_pillow()
+    _check_size(image.size, name)  # less than was said, where the cut-out that HEIF can name leaves the picture
+    return image
 
 
 def _kind(data: bytes) -> str | None:
@@ -177,6 +205,13 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         raise _too_large(name, f"it is {width} x {height} pixels")
 
 
+def _check_tiles(image: TiffImagePlugin.TiffImageFile, name: str) -> None:
+    """A tile is unpacked as a whole, and may be far larger than its picture."""
+    width, height = (image.tag_v2.get(tag, 1) for tag in (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH))
+    if width * height > MAX_PIXELS:
+        raise _too_large(name, f"its tiles are {width} x {height} pixels")
+
+
 def _on_white(image: Image.Image, name: str) -> Image.Image:
     """Any mode -> 8-bit sRGB, transparent parts white."""
     profile = image.info.get("icc_profile")
@@ -195,9 +230,14 @@ def _on_white(image: Image.Image, name: str) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey -> 8-bit grey, with alpha where one value means transparent."""
+    """Grey of 12 or 16 bits -> 8-bit grey, with alpha where one value means transparent."""
     values = np.asarray(image).astype(np.uint32)
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    largest = 65535
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # of which Pillow stretches no bits, and inverts eight at most
+        largest = 2 ** image.tag_v2[TiffImagePlugin.BITSPERSAMPLE][0] - 1
+        if image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+            values = largest - values
+    grey = Image.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8))
     transparent = image.info.get("transparency")
     if transparent is not None:
         grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))

@@ -48,7 +48,9 @@ class EngineConfig:
     `device` is auto, cpu, cuda or cuda:N. `precision` auto is bfloat16 on a GPU and float32 on a CPU. `backend` is the
     form of the DiT (`runtime.backend`); auto takes the kernels on a GPU. `vae_tile` is the
     side of a VAE tile in pixels; 0 decodes whole, None takes the largest that the memory at hand allows.
-    `text_cache` counts the prompts whose tokens are kept. `verify` compares weights with their manifest on loading.
+    `text_cache` counts the prompts whose tokens are kept. Faces that were read are kept in up to `face_cache_mib` of
+    memory, and in a folder only where `face_cache_dir` names one: they are as personal as the photos; that takes up to
+    `face_cache_disk_mib`. `verify` compares weights with their manifest on loading.
     """
 
     device: str = "auto"
@@ -56,12 +58,19 @@ class EngineConfig:
     backend: Literal["auto", "eager", "fused", "folded"] = "auto"
     vae_tile: int | None = None
     text_cache: int = 64
+    face_cache_mib: int = 64
+    face_cache_dir: str | None = None
+    face_cache_disk_mib: int = 1024
     verify: bool = True
 
     def __post_init__(self) -> None:
         one_of(self, "precision", ("auto", "float32", "bfloat16"))
         one_of(self, "backend", ("auto", "eager", "fused", "folded"))
         positive(self, "text_cache")
+        holds(self, "face_cache_mib", self.face_cache_mib >= 0, "0 or more")
+        holds(self, "face_cache_disk_mib", self.face_cache_disk_mib >= 0, "0 or more")
+        named = self.face_cache_dir is None or isinstance(self.face_cache_dir, str)
+        holds(self, "face_cache_dir", named, "the path of a folder, or None")
         holds(self, "device", isinstance(self.device, str), "a name: auto, cpu, cuda or cuda:N")
         if self.vae_tile is not None and (self.vae_tile != 0 or isinstance(self.vae_tile, bool)):
             positive(self, "vae_tile", most=65536)

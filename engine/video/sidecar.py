@@ -5,7 +5,7 @@ out.mp4 -> out.json        pictures/ -> pictures.json
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ FORMAT = "fantasyid-render-1"
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """SHA-256 of the bytes of the photo and of the vertex file."""
+    """SHA-256 of the bytes of the photo and of the vertex file that a face was read from; of a kept face's file."""
 
     image_sha256: str
     vertices_sha256: str | None
+    face_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,44 +83,58 @@ def record_text(record: dict[str, Any]) -> str:
     return json.dumps(record, indent=1, ensure_ascii=False)
 
 
-def read_sidecar(path: Path, *, image: Path | None = None, vertices: Path | None = None) -> Sidecar:
+def read_sidecar(
+    path: Path, *, image: Path | None = None, face: Path | None = None, vertices: Path | None = None
+) -> Sidecar:
     """Reads the sidecar of a video.
 
     Args:
         path: the sidecar.
         image: the photo, where it is not where it was, or was not a file.
-        vertices: the vertex file, likewise.
+        face: likewise the file of a face that was kept.
+        vertices: likewise the vertex file.
 
     Raises:
-        InputError: `sidecar_unreadable`: missing, no sidecar, or values that no render has; `input_changed`: photo or
-            vertices are gone or not the same bytes; what `VideoRequest` raises.
+        InputError: `sidecar_unreadable`: missing, no sidecar, or values that no render has; `input_changed`: an input
+            is gone or has not the same bytes; what `VideoRequest` raises.
     """
     values = read_json_object(path, _Unreadable)
     if values.get("format") != FORMAT:
         raise _Unreadable(f"{path} is no sidecar of a render: its format is not {FORMAT}")
-    request = values.get("request")
-    if isinstance(request, dict) and request.get("image") is None:
-        if image is None:
-            raise InputError("image_missing", f"{path} does not name its photo, which was given as bytes; pass --image")
-        request["image"] = "given instead"
+    request, inputs = values.get("request"), values.get("inputs")
+    if isinstance(request, dict) and isinstance(inputs, dict):
+        _put_in(request, inputs, {"image": image, "face": face, "vertices": vertices}, path)
     try:
         sidecar = TypeAdapter(Sidecar).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise _Unreadable(f"{path} is no sidecar of a render: {place}: {first['msg']}") from None
-    if sidecar.inputs.vertices_sha256 is not None and sidecar.request.vertices is None and vertices is None:
+    recorded = sidecar.inputs
+    for source, instead, digest in (
+        (sidecar.request.image, image, recorded.image_sha256),
+        (sidecar.request.face, face, recorded.face_sha256),
+        (sidecar.request.vertices, vertices, recorded.vertices_sha256),
+    ):
+        if instead is None and isinstance(source, str):
+            _check_unchanged(Path(source), digest)
+    return sidecar
+
+
+def _put_in(request: dict[str, Any], inputs: dict[str, Any], named: Mapping[str, Path | None], path: Path) -> None:
+    """Puts files that are named now into a recorded request, and refuses one that lacks an input."""
+    if named["face"] is not None:
+        request |= {"image": None, "vertices": None, "face_index": None, "shape": None}
+    elif named["image"] is not None:
+        request["face"] = None
+    request |= {name: str(file) for name, file in named.items() if file is not None}
+    what = "face" if inputs.get("face_sha256") is not None else "photo"
+    if request.get("image") is None and request.get("face") is None:
+        option = "--face" if what == "face" else "--image"
+        raise InputError("image_missing", f"{path} does not name its {what}, which was given as bytes; pass {option}")
+    if request.get("face") is None and inputs.get("vertices_sha256") is not None and request.get("vertices") is None:
         reason = "does not name its vertices, which were given as bytes"
         raise InputError("vertices_missing", f"{path} {reason}; pass --vertices")
-    for recorded, instead, digest in (
-        (sidecar.request.image, image, sidecar.inputs.image_sha256),
-        (sidecar.request.vertices, vertices, sidecar.inputs.vertices_sha256),
-    ):
-        if instead is None and isinstance(recorded, str):
-            _check_unchanged(Path(recorded), digest)
-    named = (("image", image), ("vertices", vertices))
-    request = replace(sidecar.request, **{name: str(file) for name, file in named if file is not None})
-    return replace(sidecar, request=request)
 
 
 def _check_unchanged(path: Path, digest: str | None) -> None:

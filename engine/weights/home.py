@@ -3,6 +3,11 @@
 import os
 from pathlib import Path
 
+DOWNLOADS = ".downloads"
+"""In the models' home: what `weights pull` has fetched and not yet made a model of."""
+PIN = "source.json"
+"""In a folder of `DOWNLOADS`, and in the model made of it: repository, commit, files with size and digest."""
+
 
 def model_home() -> Path:
     """`$FANTASYID_MODELS`, or `~/.cache/fantasyid-engine/models`."""

@@ -1,15 +1,16 @@
 """A whole model: networks, text encoder, tokenizer, VAE, schedule, and what a render takes from it by default."""
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 from huggingface_hub import save_torch_state_dict
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
 from fantasyid_engine.atomic import atomic_folder
@@ -18,6 +19,8 @@ from fantasyid_engine.config.serialise import from_json_object, read_json_object
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.network import Network
+from fantasyid_engine.models.shape_measures import MEASURES, ShapeMeasures
+from fantasyid_engine.weights.faces import DECA, FLAME, RETINAFACE, FaceNetworks, face_files, read_faces, save_faces
 from fantasyid_engine.weights.folder import load_hierarchy, model_files, read_network, write_network
 from fantasyid_engine.weights.manifest import file_digests, stated_digests, verify_files, write_manifest
 from fantasyid_engine.weights.parts import (
@@ -37,7 +40,8 @@ class Model:
     """Everything that a render needs of a model.
 
     `name` is its preset or folder. `digests` are the SHA-256 of its files by their path in the folder; of a model that
-    was never in a folder, those of its parts' weights.
+    was never in a folder, those of its parts' weights. `faces` are the networks that read real faces, as far as there
+    are any.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Model:
     schedule: ScheduleConfig
     render: RenderConfig
     digests: Mapping[str, str]
+    faces: FaceNetworks = field(default_factory=FaceNetworks)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Model":
         """Moves and casts all weights, but those that stay float32."""
@@ -56,7 +61,47 @@ class Model:
         # Not their own `to`: diffusers warns of casting, to no purpose here.
         nn.Module.to(self.vae, device, dtype)
         nn.Module.to(self.text_encoder, device, dtype)
+        self.faces.to(device)
         return self
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of its weights, but of those that only read photos: two models that draw alike have the same."""
+        drawing = {
+            name: digest for name, digest in self.digests.items() if Path(name).name not in (RETINAFACE, DECA, FLAME)
+        }
+        return hashlib.sha256(json.dumps(drawing, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def takes_picture(self) -> bool:
+        """Whether the photo is its first latent frame (image-to-video)."""
+        return self.network.config.dit.image_channels > 0
+
+    @property
+    def reads_shape(self) -> bool:
+        """Whether it reads vertices off the photo: with a regressor of its own, or with DECA and FLAME."""
+        reads = self.network.config.shape is not None or (self.faces.deca is not None and self.faces.flame is not None)
+        return self.network.config.takes_vertices and reads
+
+    @property
+    def shape_names(self) -> tuple[str, ...]:
+        """What of a face's shape it can change: its regressor's directions, or measures of the face."""
+        if not self.reads_shape:
+            return ()
+        shape = self.network.config.shape
+        return MEASURES if shape is None else shape.names
+
+    def change_of_coefficients(self, change: Sequence[float]) -> Tensor:
+        """A change by measures, in the order of `shape_names`, -> the smallest change of FLAME's coefficients [n].
+
+        Raises:
+            ValueError: the model has no FLAME, or it cannot move a measure.
+        """
+        flame = self.faces.flame
+        if flame is None:
+            raise ValueError(f"{self.name} has no FLAME")
+        wanted = {name: value for name, value in zip(MEASURES, change, strict=True) if value}
+        return ShapeMeasures(flame.template, flame.shape_basis).smallest_change(wanted)
 
     @property
     def spatial_scale(self) -> int:
@@ -99,7 +144,7 @@ def load_model(
     """
     with reading(folder):
         files, device = model_files(folder), torch.device(device)
-        used = [*files, *part_files(folder)]
+        used = [*files, *part_files(folder), *face_files(folder)]
         digests = verify_files(folder, used) if verify else stated_digests(folder, used)
         digests = digests or file_digests(used)
         network = read_network(folder, files, device, dtype)
@@ -114,6 +159,7 @@ def load_model(
             schedule=read_schedule(folder),
             render=from_json_object(RenderConfig, values.get("render", {}), files.config),
             digests={path.relative_to(folder).as_posix(): digest for path, digest in digests.items()},
+            faces=read_faces(folder, device, network.config.mesh.levels[0]),
         )
     _check_parts(model, folder)
     return model
@@ -159,4 +205,5 @@ def save_model(model: Model, folder: Path) -> None:
         model.vae.save_config(vae)
         model.tokenizer.save_pretrained(temporary / "tokenizer")
         scheduler.write_text(json.dumps(schedule_values(model.schedule), indent=1) + "\n")
+        save_faces(model.faces, temporary)
         write_manifest(temporary)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from fantasyid_engine.errors import InputError
 from fantasyid_engine.face.conditioning import FaceInput, condition, tower_input
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.request import VideoRequest
+from fantasyid_engine.weights.model import Model
 from tests.face.pictures import avatar, encoded
 from tests.face.plys import ply
 from tests.small import ABLATIONS, PAPER, hierarchy, randomise, reads_shape
@@ -28,27 +30,40 @@ def plain(row: str | None = None) -> Network:
     return network.eval()
 
 
-def id_kv(network: Network, *, given: bool = False, template: bool = False, size: int = 80) -> Tensor:
-    vertices = ply(GIVEN) if given else None
-    face = FaceInput(encoded(avatar(size), "PNG"), "me.png", vertices, "me.ply", None)
-    return condition(network, hierarchy(), face, mode="picture", crop_size=32, template=template).id_kv
+@cache
+def parts() -> Model:
+    return paper_model()
+
+
+def model_of(network: Network, *, template: bool = False) -> Model:
+    return replace(parts(), network=network, render=replace(parts().render, template_vertices=template))
+
+
+def photo() -> FaceInput:
+    return FaceInput(encoded(avatar(80), "PNG"), "me.png", None, "")
+
+
+def tokens(network: Network, *, given: bool = False, template: bool = False) -> Tensor:
+    face = replace(photo(), vertices=ply(GIVEN) if given else None, vertices_name="me.ply")
+    return condition(model_of(network, template=template), face).id_tokens
 
 
 def expected(network: Network, vertices_V3: Tensor | None) -> Tensor:
     with torch.inference_mode():
-        return network.id_kv(tower_input(crop(), 32), None if vertices_V3 is None else vertices_V3[None])
+        return network.id_tokens(tower_input(crop(), 32), None if vertices_V3 is None else vertices_V3[None])
 
 
 def crop() -> np.ndarray:
-    face = FaceInput(encoded(avatar(80), "PNG"), "me.png", None, "", None)
-    return condition(reads_shape(), hierarchy(), face, mode="picture", crop_size=32, template=True).crop
+    seen = condition(model_of(reads_shape()), photo()).crop
+    assert seen is not None
+    return seen
 
 
 def test_given_vertices_win() -> None:
     for network in (plain(), reads_shape()):
         wanted = expected(network, torch.from_numpy(GIVEN))
         for template in (True, False):
-            assert torch.equal(id_kv(network, given=True, template=template), wanted)
+            assert torch.equal(tokens(network, given=True, template=template), wanted)
 
 
 @pytest.mark.parametrize("template", [True, False])
@@ -58,22 +73,22 @@ def test_read_off_the_photo(template: bool) -> None:
     assert network.shape is not None
     runs = []
     network.tower.register_forward_hook(lambda module, args, output: runs.append(output))
-    made = id_kv(network, template=template)
+    made = tokens(network, template=template)
     assert len(runs) == 1
     with torch.inference_mode():
         vertices = network.shape.vertices(network.shape(runs[0]))
-        assert torch.equal(made, network.conditioner(runs[0], vertices))
+        assert torch.equal(made, network.conditioner.id_tokens(runs[0], vertices))
     assert not torch.allclose(made, expected(network, hierarchy().template))
 
 
 def test_template_stands_in() -> None:
     network = plain()
-    assert torch.equal(id_kv(network, template=True), expected(network, hierarchy().template))
+    assert torch.equal(tokens(network, template=True), expected(network, hierarchy().template))
 
 
 def test_nothing_to_stand_in() -> None:
     with pytest.raises(InputError) as error:
-        id_kv(plain())
+        tokens(plain())
     assert error.value.code == "vertices_missing"
     assert "no vertices for me.png" in str(error.value) and "162 vertices" in str(error.value)
 
@@ -82,7 +97,7 @@ def test_nothing_to_stand_in() -> None:
 @pytest.mark.parametrize("template", [True, False])
 def test_a_model_without_vertices_wants_none(given: bool, template: bool) -> None:
     network = plain("face_vertices")
-    assert torch.equal(id_kv(network, given=given, template=template), expected(network, None))
+    assert torch.equal(tokens(network, given=given, template=template), expected(network, None))
 
 
 @pytest.mark.parametrize(
@@ -107,19 +122,18 @@ def test_a_render_says_that_vertices_are_not_used(row: str, notes: list[str], tm
 def test_a_change_of_shape_enters(given: bool, dtype: torch.dtype) -> None:
     network = reads_shape().to_dtype(dtype)
     vertices = ply(GIVEN) if given else None
-    plain_face = FaceInput(encoded(avatar(80), "PNG"), "me.png", vertices, "me.ply", None)
+    plain_face = replace(photo(), vertices=vertices, vertices_name="me.ply")
     face = replace(plain_face, shape_change=(1.5, 0.0, -2.0))
-    options = {"mode": "picture", "crop_size": 32, "template": True}
-    made = condition(network, hierarchy(), face, **options).id_kv
+    made = condition(model_of(network), face).id_tokens
     with torch.inference_mode():
         read = torch.from_numpy(GIVEN)[None] if given else None
-        wanted = network.id_kv(tower_input(crop(), 32).to(dtype), read, torch.tensor([[1.5, 0.0, -2.0]]))
+        wanted = network.id_tokens(tower_input(crop(), 32).to(dtype), read, torch.tensor([[1.5, 0.0, -2.0]]))
     assert torch.equal(made, wanted)
-    assert not torch.allclose(made, condition(network, hierarchy(), plain_face, **options).id_kv)
+    assert not torch.allclose(made, condition(model_of(network), plain_face).id_tokens)
 
 
 @pytest.mark.parametrize("make", [plain, reads_shape], ids=["template", "photo"])
 def test_half_precision(make: Callable[[], Network]) -> None:
     network = make().to_dtype(torch.bfloat16)
-    made = id_kv(network, template=True)
+    made = tokens(network, template=True)
     assert made.dtype == torch.bfloat16 and made.isfinite().all()

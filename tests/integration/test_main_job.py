@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fantasyid_engine import Engine, VideoRequest
-from fantasyid_engine.face.detect import HaarDetector, find_faces
+from fantasyid_engine.face.detect import find_faces
+from fantasyid_engine.face.haar import HaarDetector
 from fantasyid_engine.face.photo import read_photo
 from fantasyid_engine.video.read import Video, read_video
 from fantasyid_engine.weights.convert import convert
@@ -67,7 +68,7 @@ def test_photo_and_vertices_to_mp4(engine: Engine, tmp_path: Path) -> None:
 def portrait() -> tuple[NDArray[np.uint8], tuple[int, int, int]]:
     """The portrait and its face: left, top and size."""
     photo = read_photo(require_reference() / "faces" / "newton.jpg")
-    box = find_faces(HaarDetector(), photo, "newton.jpg")[0]
+    box = find_faces(HaarDetector(), photo, "newton.jpg").faces[0]
     return photo, (round(box.left), round(box.top), round(box.width))
 
 
@@ -99,7 +100,7 @@ def test_face_in_a_corner(engine: Engine, tmp_path: Path) -> None:
             num_inference_steps=1,
         )
     )
-    box = result.record["face"]
+    box = result.record["face"]["box"]
     assert box["left"] < size / 4 and box["top"] < size / 4
     assert abs(box["width"] - size) < size / 4
 
