@@ -147,7 +147,7 @@ def _preset(name: str) -> Check:
     folder = model_home() / name
     if folder.is_dir():
         return Check(f"model {name}", "ok", str(folder))
-    fix = f"fantasyid-engine weights convert DOWNLOADED_FOLDER {folder}"
+    fix = f"fantasyid-engine weights pull {name}"
     return Check(f"model {name}", "optional", "no weights here", fix)
 
 

@@ -109,9 +109,7 @@ class Engine:
             return cls._load(MODELS / name, settings, name)
         folder = model_home() / name
         if not folder.is_dir():
-            raise WeightsError(
-                f"no weights for {name} at {folder}: fantasyid-engine weights convert DOWNLOADED_FOLDER {folder}"
-            )
+            raise WeightsError(f"no weights for {name} at {folder}: fantasyid-engine weights pull {name}")
         return cls.from_pretrained(folder, **settings)
 
     @classmethod

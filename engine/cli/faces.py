@@ -131,8 +131,8 @@ def encode_command(
 
 def _described(face: "FaceBox", picture: "Photo") -> str:
     words = f"{face.width:.0f} x {face.height:.0f} pixels at left {face.left:.0f}, top {face.top:.0f}"
-    if face.confidence is not None:
-        words += f", confidence {face.confidence:.3g}"
+    if face.confidence is not None and face.confidence <= 1:  # OpenCV's cascade counts windows
+        words += f", confidence {face.confidence:.3f}"
     return words if face.landmarks is None else f"{words}, {_pose(face.landmarks, picture)}"
 
 

@@ -84,7 +84,7 @@ def verify_command(
         for _, problem in results:
             if problem:
                 complain(problem)
-        bad += [str(folder / name) for name, problem in results if problem]
+        bad += [f"{folder.name}/{name}" for name, problem in results if problem]
         good = sum(not problem for _, problem in results)
         say(f"{folder}: {good} of {len(results)} files are as in its manifest")
     if bad:

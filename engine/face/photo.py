@@ -6,11 +6,6 @@ Each format is read by its own Pillow class and not by `Image.open`: no other pa
 reached, and sizes are judged here, before anything of that size is allocated.
 """
 
-import ctypes
-import logging
-import warnings
-from contextlib import suppress
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -28,6 +23,7 @@ from PIL import (
 )
 
 from fantasyid_engine.errors import InputError, one_line
+from fantasyid_engine.face.silence import silence_readers
 from fantasyid_engine.face.source import Source, check_length, name_of, read_source
 
 MAX_BYTES = 64 << 20
@@ -83,7 +79,7 @@ def decode_photo(data: bytes, name: str) -> NDArray[np.uint8]:
     """
     name = one_line(name)
     check_length(data, name, "photo", MAX_BYTES, "image_too_large")
-    _silence()
+    silence_readers()
     try:
         image = _decoded(data, name)
         return np.array(_upright(_on_white(image, name), _orientation(image)))
@@ -94,29 +90,6 @@ def decode_photo(data: bytes, name: str) -> NDArray[np.uint8]:
     except Exception as error:  # a hostile or truncated file can make its reader fail in any way
         reason = one_line(str(error))[:160] or type(error).__name__
         raise _unreadable(name, f"it is damaged or cut off ({reason})") from None
-
-
-def _silence() -> None:
-    """Stops, for the process, what readers say beside their errors: oddities of files, and sizes that are judged here.
-
-    A filter that stays is safe with threads; warnings.catch_warnings is not: it puts back, for all threads, the filters
-    that it found.
-    """
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-    log = logging.getLogger("PIL")
-    if not log.handlers:  # without any, errors that are logged are printed
-        log.addHandler(logging.NullHandler())
-    _silence_libtiff()
-
-
-@cache
-def _silence_libtiff() -> None:
-    """It writes to standard error itself, past Python; Pillow, which brings it, has no switch for that."""
-    with suppress(OSError, AttributeError):  # a Pillow that has it built in
-        set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
-        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], None
-        set_handler(None)
 
 
 def _decoded(data: bytes, name: str) -> Image.Image:

@@ -11,6 +11,7 @@ from fantasyid_engine.weights.folder import model_files
 from fantasyid_engine.weights.manifest import NAME as MANIFEST
 from fantasyid_engine.weights.manifest import read_manifest, verify_files
 from fantasyid_engine.weights.parts import part_files
+from fantasyid_engine.weights.released import TRANSFORMERS
 from fantasyid_engine.weights.shipped import MODELS
 from fantasyid_engine.weights.sources import SOURCES
 from fantasyid_engine.weights.workspace import Workspace, damaged, read_pin
@@ -84,6 +85,8 @@ def _state(preset: str, folder: Path, home: Path) -> tuple[State, str]:
             return "incomplete", f"a pull was stopped; go on with: {pull}"
         if wrong := next(damaged(folder), None):
             return "incomplete", f"{wrong}; fetch it again with: {pull}"
+        if not (folder / MANIFEST).exists() and not any((folder / name).is_dir() for name in TRANSFORMERS):
+            return "incomplete", f"{folder} holds no transformer; fetch it with: {pull}"
         model_files(folder)
         part_files(folder)
     except EngineError as error:

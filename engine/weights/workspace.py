@@ -85,6 +85,8 @@ class Workspace:
         """Clears away what a pull that was killed has left half made."""
         for path in [*self.root.glob(f".{self.new.name}.*.partial"), self.new]:
             shutil.rmtree(path, ignore_errors=True)
+        for path in self.downloads.glob(f".{PIN}.*.partial"):
+            path.unlink()
         if self.old.exists() and not self.target.exists():
             self.old.rename(self.target)
         shutil.rmtree(self.old, ignore_errors=True)
@@ -107,7 +109,7 @@ class Workspace:
         if done is not None:
             known |= {made_name(file.path) for file in done.files} | (read_manifest(self.target) or {}).keys()
         there = {path.relative_to(self.target).as_posix() for path in self.target.rglob("*") if not path.is_dir()}
-        if strange := sorted(there - known):
+        if strange := sorted(name for name in there - known if not name.endswith(".partial")):
             raise OutputError(f"{self.target} holds what no pull has put there ({some_of(strange)}): move it away")
 
     def check_room(self, snapshot: Snapshot, missing: Sequence[HubFile]) -> None:
@@ -132,16 +134,16 @@ class Workspace:
 
     def clear(self) -> None:
         """Removes what a pull has put into its download folder, the pin last, and leaves what a user has."""
-        snapshot = read_pin(self.downloads)
-        if snapshot is None:
+        if not self.downloads.is_dir():
             return
-        for file in snapshot.files:
+        snapshot = read_pin(self.downloads)
+        for file in snapshot.files if snapshot else ():
             self.fetched(file).unlink(missing_ok=True)
         shutil.rmtree(self.downloads / ".parts", ignore_errors=True)
         for folder in sorted((path for path in self.downloads.rglob("*") if path.is_dir()), reverse=True):
             if not any(folder.iterdir()):
                 folder.rmdir()
-        (self.downloads / PIN).unlink()
+        (self.downloads / PIN).unlink(missing_ok=True)
         if not any(self.downloads.iterdir()):
             self.downloads.rmdir()
 
