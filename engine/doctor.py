@@ -170,10 +170,10 @@ def _model(folder: Path) -> Check:
 def _faces(folder: Path) -> list[Check]:
     """The networks that read real faces, each optional, loaded as a render loads them; none for a model of avatars."""
     try:
-        render = read_json_object(model_files(folder).config, ConfigError).get("render", {})
-        if render.get("face", "detect") != "detect":
+        files = model_files(folder)
+        if read_json_object(files.config, ConfigError).get("render", {}).get("face", "detect") != "detect":
             return []
-        read_faces(folder, torch.device("cpu"))
+        read_faces(folder, torch.device("cpu"), describe(files)[0].mesh.levels[0])
     except WeightsError as error:
         return [Check("face networks", "missing", f"{folder} cannot read faces", str(error))]
     source, checks = SOURCES["fantasyid-5b"], []

@@ -64,6 +64,7 @@ class Engine:
 
         Raises:
             ConfigError: another engine has taken the model's DiT, or the backend cannot run here.
+            OutputError: `face_cache_dir` cannot be made.
         """
         config = config or EngineConfig()
         if not hasattr(model.network, "dit"):
@@ -76,13 +77,12 @@ class Engine:
         self._config = replace(config, device=str(weight.device), precision=precision, backend=backend)
         max_length = network.dit.max_text_seq_length
         text = TextEncoder(model.text_encoder, model.tokenizer, max_length, config.text_cache)
+        folder = None if config.face_cache_dir is None else Path(config.face_cache_dir)
+        faces = FaceCache(model, config.face_cache_mib << 20, folder, config.face_cache_disk_mib << 20)
         dit = model.network.dit
         if backend != "eager":
             dit = FusedDiT(dit, folds=backend == "folded")
             del model.network.dit
-        folder, mib = config.face_cache_dir, 2**20
-        place = None if folder is None else Path(folder)
-        faces = FaceCache(model, config.face_cache_mib * mib, place, config.face_cache_disk_mib * mib)
         self._loaded: _Loaded | None = _Loaded(model, text, faces, dit)
 
     @classmethod
@@ -218,6 +218,8 @@ class Engine:
             face = self._open().faces(job.face)
         if face.record.rung is not None and not face.record.rung.isdecimal():
             watch.note(f"the face was found at a second look only ({face.record.detector}: {face.record.rung})")
+        if job.face.deca_input != "face" and not self.model.reads_with_deca(face.record.vertices):
+            watch.note("DECA does not read this face: what deca_input says is not used")
         return face
 
     def _encode_text(self, job: Job, watch: Watch) -> Tensor:

@@ -24,6 +24,7 @@ from fantasyid_engine.runtime.device import memory_at_hand
 from fantasyid_engine.runtime.plan import EngineConfig, ExecutionPlan
 from fantasyid_engine.sampling.state import RenderState
 from fantasyid_engine.vae.memory import best_tile
+from fantasyid_engine.weights.faces import digests_that_matter
 from fantasyid_engine.weights.model import Model
 
 
@@ -229,7 +230,11 @@ def _check_resume(resume: RenderState, job: Job, model: Model) -> None:
 
 
 def _digest(model: Model, request: VideoRequest, face: FaceInput | KeptFace) -> str:
-    """SHA-256 of what is rendered: settings, prompts, bytes of the inputs, weights."""
+    """SHA-256 of what is rendered: settings, prompts, bytes of the inputs, weights that take part."""
     settings: dict[str, Any] = to_json_object(replace(request, image="-", face=None, vertices=None))
-    settings |= {**face.digests, "weights": dict(model.digests)}
+    for name, unset in (("face", None), ("shape", None), ("deca_input", "face")):
+        if settings[name] == unset:
+            del settings[name]  # so that states older than this setting go on
+    used = digests_that_matter(model.digests, kept=request.face is not None, given=request.vertices is not None)
+    settings |= {"vertices": None, **face.digests, "weights": used}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -7,6 +7,11 @@ from typing import Literal
 
 from fantasyid_engine.errors import InputError
 
+Choice = int | Literal["largest", "center"] | None
+"""Which face of several: its number, the largest first and counted from 1; the one nearest the photo's middle, as the
+release takes it; None is the largest."""
+DecaInput = Literal["face", "released"]
+"""What DECA sees of a photo: the face, as it was trained, or the whole picture squashed, as in the release."""
 MOST_STEPS = 1000
 LARGEST_SEED = 2**32 - 1
 """The noise source tells no more seeds apart (a Mersenne twister is seeded with 32 bits)."""
@@ -52,10 +57,10 @@ class VideoRequest:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     num_frames: int | None = None
-    face_index: int | Literal["largest", "center"] | None = None
+    face_index: Choice = None
     bit_depth: Literal[8, 16] = 8
     shape: Mapping[str, float] | None = field(default=None, hash=False)  # a dict has no hash
-    deca_input: Literal["face", "released"] = "face"
+    deca_input: DecaInput = "face"
 
     def __post_init__(self) -> None:
         self._check_face()
@@ -83,7 +88,9 @@ class VideoRequest:
         if not photo and not kept:
             raise InputError("image_missing", "no photo; name a picture of a face")
         if kept:
+            deca_input = None if self.deca_input == "face" else self.deca_input
             given = {"image": photo, "vertices": self.vertices, "face_index": self.face_index, "shape": self.shape}
+            given["deca_input"] = deca_input
             clashing = [name for name, value in given.items() if value]
             if clashing:
                 raise InputError(

@@ -49,6 +49,7 @@ REFUSED = [
     ("face_index", {"face_index": "smallest"}),
     ("deca_input", {"deca_input": "photo"}),
     ("face_settings", {"face": "me.safetensors"}),
+    ("face_settings", {"image": None, "face": "me.safetensors", "deca_input": "released"}),
     *(("face_settings", {"image": None, "face": b"x"} | more) for more in ({"vertices": b"x"}, {"face_index": 1})),
     ("face_settings", {"image": None, "face": b"x", "shape": {"jaw": 1.0}}),
     ("bit_depth", {"bit_depth": 10}),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -59,10 +60,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vertices(engine: Engine, request: VideoRequest) -> Tensor:
     """The vertices that the conditioner gets, [V, 3]."""
     seen: list[Tensor] = []
-    network = engine.model.network
-    hook = network.conditioner.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
-    engine.generate(request)
-    hook.remove()
+    conditioner = engine.model.network.conditioner
+    real = conditioner.id_tokens
+
+    def spy(features: Tensor, vertices: Tensor) -> Tensor:
+        seen.append(vertices)
+        return real(features, vertices)
+
+    with patch.object(conditioner, "id_tokens", spy):
+        engine.generate(request)
     return seen[0][0]
 
 

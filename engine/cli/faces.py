@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 
 REAL_MODEL = "fantasyid-5b"
+FROM = {
+    "request": "those given",
+    "photo": "read off the photo",
+    "template": "the mesh's template",
+    "none": "this model takes none",
+}
 
 
 class PhotoOrCommand(TyperGroup):
@@ -44,9 +50,7 @@ def list_command(
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model", metavar="PRESET|DIR", help="Whose RetinaFace looks for real faces; fantasyid-5b if not given."
-        ),
+        typer.Option("--model", metavar="PRESET|DIR", help="Look as this model does; as fantasyid-5b if not given."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture if it is there.")] = False,
 ) -> None:
@@ -64,7 +68,8 @@ def list_command(
     if out is not None:
         check_picture(out, overwrite=overwrite)
     picture = read_photo(photo)
-    found = see_faces(picture, str(photo), *(("avatar", None) if avatars else ("detect", _retinaface(model))))
+    mode, retinaface = ("avatar", None) if avatars else _looks(model)
+    found = see_faces(picture, str(photo), mode, retinaface)
     for number, face in enumerate(found.faces, start=1):
         say(f"face {number}: {_described(face, picture)}")
     say(f"found by {found.detector}, looking at the photo at {found.rung}")
@@ -104,9 +109,8 @@ def encode_command(
 
     Example: fantasyid-engine faces encode anna.jpg -o anna.safetensors --model fantasyid-5b
     """
-    from fantasyid_engine.atomic import atomic_file
     from fantasyid_engine.engine import Engine
-    from fantasyid_engine.face.stored import check_kept
+    from fantasyid_engine.face.stored import check_kept, header_of, save_kept
     from fantasyid_engine.request import VideoRequest
 
     index, kept = which_face(face)
@@ -123,9 +127,10 @@ def encode_command(
     )
     with Engine.open(model, device=device) as engine:
         data = engine.encode_face(request)
-    with atomic_file(out) as temporary:
-        temporary.chmod(0o600)
-        temporary.write_bytes(data)
+    save_kept(data, out)
+    record = header_of(data)["record"]
+    found = f"found by {record['detector']} at {record['rung']}" if record["detector"] else "the whole picture"
+    say(f"face: {found}; vertices: {FROM[record['vertices']]}")
     say(f"wrote {out}: {len(data) / 1024:.0f} KiB, for {model} only")
 
 
@@ -148,11 +153,28 @@ def _pose(landmarks: "Landmarks", picture: "Photo") -> str:
     return "yaw {:+.0f}, pitch {:+.0f}, roll {:+.0f} degrees".format(*np.degrees(angles))
 
 
-def _retinaface(model: str | None) -> "RetinaFace | None":
-    """That of a model folder, or of fantasyid-5b where it is here; None: there is none."""
-    from fantasyid_engine.config.presets import PRESETS
-    from fantasyid_engine.weights.faces import read_retinaface
-    from fantasyid_engine.weights.home import model_home
+def _looks(model: str | None) -> "tuple[Literal['detect', 'avatar'], RetinaFace | None]":
+    """How a model looks for faces, and its RetinaFace, compared with its manifest; None where it has none.
 
-    model = model or REAL_MODEL
-    return read_retinaface(model_home() / model if model in PRESETS else Path(model))
+    Raises:
+        WeightsError, ConfigError: there is no such model, or its RetinaFace is not what it was.
+    """
+    from fantasyid_engine.config.presets import MINIATURES, PRESETS
+    from fantasyid_engine.config.serialise import read_json_object
+    from fantasyid_engine.errors import ConfigError
+    from fantasyid_engine.weights.faces import RETINAFACE, read_retinaface
+    from fantasyid_engine.weights.folder import model_files
+    from fantasyid_engine.weights.home import model_home
+    from fantasyid_engine.weights.manifest import verify_files
+
+    if model in MINIATURES:
+        return "avatar", None
+    folder = Path(model) if model and model not in PRESETS else model_home() / (model or REAL_MODEL)
+    if model is None and not folder.is_dir():
+        return "detect", None
+    values = read_json_object(model_files(folder).config, ConfigError)
+    if values.get("render", {}).get("face") == "avatar":
+        return "avatar", None
+    if (folder / RETINAFACE).is_file():
+        verify_files(folder, [folder / RETINAFACE])
+    return "detect", read_retinaface(folder)

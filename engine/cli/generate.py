@@ -1,6 +1,7 @@
 """`fantasyid-engine generate`: one video from a photo and a prompt, or again from a sidecar."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -97,7 +98,8 @@ def generate(
     """
     face_index, kept = which_face(face)
     if sidecar is None and ((image is None and kept is None) or prompt is None):
-        raise typer.BadParameter(f"needs --{'prompt' if image or kept else 'image'}, or --from with a sidecar")
+        needed = "--prompt" if image or kept else "--image, or --face with a file"
+        raise typer.BadParameter(f"needs {needed}, or --from with a sidecar")
     change_of_shape = shape_change(shape or [])
     from fantasyid_engine.cli.screen import Screen
     from fantasyid_engine.engine import Engine
@@ -125,8 +127,8 @@ def generate(
     if model is None:
         model = same.model.name if same else DEFAULT_MODEL
 
-    settings["face_cache_dir"] = os.environ.get("FANTASYID_FACE_CACHE")
-    with Engine.open(model, **settings) as engine:
+    kept_in = os.environ.get("FANTASYID_FACE_CACHE") or None
+    with Engine.open(model, face_cache_dir=kept_in, **settings) as engine:
         if same:
             same.check_weights(engine.model.digests)
         with Screen(preview=preview) as screen:
@@ -142,7 +144,7 @@ def which_face(word: str | None) -> tuple[int | Literal["largest", "center"] | N
     match word:
         case None | "largest" | "center":
             return word, None
-        case _ if word.lstrip("-").isdecimal():
+        case _ if re.fullmatch(r"-?\d{1,9}", word):
             return int(word), None
         case _ if Path(word).suffix == ".safetensors":
             return None, Path(word)

@@ -4,26 +4,33 @@
 
 A file is there whole or not at all, and says by its own hash whether it still is what was written; one that does not is
 made again. Processes may share a folder: they write under names of their own and rename, and read files whole. Both
-stores are bounded; what was not used for longest goes first.
+stores are bounded; what was not used for longest goes first. Files of other names are left alone, and a folder that
+cannot be read or written costs the entry, not the render.
 """
 
 import hashlib
 import json
 import os
+import re
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
+import torch
+
 from fantasyid_engine import __version__
-from fantasyid_engine.atomic import atomic_file
 from fantasyid_engine.config.serialise import to_json_object
 from fantasyid_engine.errors import InputError, OutputError
 from fantasyid_engine.face.conditioning import Conditioning, FaceInput, condition
-from fantasyid_engine.face.stored import FORMAT, read_kept, to_bytes
+from fantasyid_engine.face.stored import FORMAT, read_kept, save_kept, to_bytes
+from fantasyid_engine.runtime.backend import resolve_kernels
 from fantasyid_engine.weights.model import Model
 
+ENTRY, LEFT = re.compile(r"[0-9a-f]{64}\.safetensors"), re.compile(r"\.[0-9a-f]{64}\.safetensors\..*\.partial")
+"""Names of entries, and of what a process that died in the middle of one left behind."""
 STALE_S = 600
-"""A temporary file that is older was left by a process that died."""
+"""Seconds after which nobody is writing any more."""
 
 
 def face_key(model: Model, face: FaceInput) -> str:
@@ -35,7 +42,7 @@ def face_key(model: Model, face: FaceInput) -> str:
         "settings": [face.choice, face.shape_change, face.deca_input],
         "weights": dict(model.digests),
         "render": to_json_object(model.render),
-        "runs": [str(weight.dtype), weight.device.type],
+        "runs": [str(weight.dtype), weight.device.type, resolve_kernels(weight.device), torch.__version__],
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
@@ -82,22 +89,18 @@ class FaceCache:
             made = read_kept(path, self._model).conditioning
         except InputError as error:
             if error.code != "face_missing":
-                path.unlink(missing_ok=True)
+                _remove(path)
             return None
-        _touch(path)
+        with suppress(OSError):  # used now; another process may have removed it
+            os.utime(path)
         return made
 
     def _to_disk(self, key: str, made: Conditioning) -> None:
-        """A full or read-only disk costs the entry, not the render."""
         if self._folder is None:
             return
-        try:
-            with atomic_file(self._path(self._folder, key)) as temporary:
-                temporary.chmod(0o600)
-                temporary.write_bytes(to_bytes(made, self._model))
-        except OutputError:
-            return
-        _tidy(self._folder, self._disk_bytes)
+        with suppress(OutputError, OSError):
+            save_kept(to_bytes(made, self._model), self._path(self._folder, key))
+            _tidy(self._folder, self._disk_bytes)
 
     @staticmethod
     def _path(folder: Path, key: str) -> Path:
@@ -108,29 +111,25 @@ def _size(made: Conditioning) -> int:
     return made.id_tokens.nbytes + (0 if made.crop is None else made.crop.nbytes)
 
 
-def _touch(path: Path) -> None:
-    """Used now; another process may have removed it."""
-    try:
-        os.utime(path)
-    except OSError:
-        return
+def _remove(path: Path) -> None:
+    """Another process may have been faster; another user's file may stay."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _tidy(folder: Path, most_bytes: int) -> None:
     """Removes what is not used for longest until the rest fits, and what processes that died left behind."""
-    now, files = time.time(), []
+    entries = []
     for path in folder.iterdir():
-        try:
+        with suppress(OSError):
             status = path.stat()
-        except OSError:
-            continue
-        if path.suffix == ".safetensors":
-            files.append((status.st_mtime, status.st_size, path))
-        elif path.suffix == ".partial" and now - status.st_mtime > STALE_S:
-            path.unlink(missing_ok=True)
-    total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files, key=lambda file: file[0]):
+            if ENTRY.fullmatch(path.name):
+                entries.append((status.st_mtime, status.st_size, path))
+            elif LEFT.fullmatch(path.name) and time.time() - status.st_mtime > STALE_S:
+                _remove(path)
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
         if total <= most_bytes:
             break
-        path.unlink(missing_ok=True)
+        _remove(path)
         total -= size

@@ -1,6 +1,6 @@
 """The face stage: a photo and vertices -> ID tokens, once a request.
 
-    photo -> crop -> bicubic to the tower's size, CLIP's mean and deviation -> tower -> conditioner(features, vertices)
+    photo -> crop -> bicubic to the tower's size, CLIP's mean and deviation -> tower -> the conditioner's tokens
 
 Vertices are the request's; or read off the photo, by networks that can (DECA and FLAME, or the model's own regressor);
 or the mesh's template, by a model that may. A change of shape moves what is read off.
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fantasyid_engine.errors import InputError
-from fantasyid_engine.face.detect import Choice, FaceBox, Photo
+from fantasyid_engine.face.detect import FaceBox, Photo
 from fantasyid_engine.face.locate import Located, locate
 from fantasyid_engine.face.photo import decode_photo
-from fantasyid_engine.face.vertex_reader import DecaInput, deca_picture, read_vertices_off
+from fantasyid_engine.face.vertex_reader import deca_picture, read_vertices_off
 from fantasyid_engine.face.vertices import decode_vertices
+from fantasyid_engine.request import Choice, DecaInput
 from fantasyid_engine.weights.model import Model
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -49,10 +50,10 @@ class FaceInput:
     deca_input: DecaInput = "face"
 
     @property
-    def digests(self) -> dict[str, str | None]:
-        """Hex digests of the bytes of `image` and `vertices`."""
-        vertices = None if self.vertices is None else hashlib.sha256(self.vertices).hexdigest()
-        return {"image": hashlib.sha256(self.photo).hexdigest(), "vertices": vertices}
+    def digests(self) -> dict[str, str]:
+        """Hex digests of the bytes of `image` and, where there are any, of `vertices`."""
+        inputs = {"image": self.photo} | ({} if self.vertices is None else {"vertices": self.vertices})
+        return {name: hashlib.sha256(data).hexdigest() for name, data in inputs.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +96,16 @@ def condition(model: Model, face: FaceInput) -> Conditioning:
     located = locate(photo, face.name, face.choice, model.render, model.faces.retinaface)
     change_1n = None if face.shape_change is None else torch.tensor([face.shape_change])
     vertices_V3 = given_V3
-    if origin == "photo" and model.network.shape is None:
+    if model.reads_with_deca(origin):
         vertices_V3, change_1n = _deca_vertices(model, photo, located, face), None
     weight = model.network.tower.cls_token
     picture = tower_input(located.crop, model.network.config.tower.image_size).to(weight)
     vertices_1V3 = None if vertices_V3 is None else vertices_V3[None].to(weight.device)
     tokens = model.network.id_tokens(picture, vertices_1V3, None if change_1n is None else change_1n.to(weight.device))
+    digests = face.digests
     record = FaceRecord(
-        photo_sha256=face.digests["image"] or "",
-        vertices_sha256=face.digests["vertices"],
+        photo_sha256=digests["image"],
+        vertices_sha256=digests.get("vertices"),
         vertices=origin,
         box=located.box,
         detector=located.detector,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fantasyid_engine.face.border import with_border
+from fantasyid_engine.face.border import BORDER_RGB, Colour, with_border
 from fantasyid_engine.face.detect import FaceBox
 
 CROP_SIZE = 512
@@ -28,14 +28,14 @@ def crop_face(photo: NDArray[np.uint8], box: FaceBox) -> NDArray[np.uint8]:
     """Photo [H, W, 3] and a face in it -> [512, 512, 3]; what lies outside the photo gets the border's colour."""
     side = SIDE * (box.width + box.height) / 2
     left, top = box.left + CENTRE[0] * box.width, box.top + CENTRE[1] * box.height
-    return _square(photo, left - side / 2, top - side / 2, side, CROP_SIZE)
+    return square_part(photo, left - side / 2, top - side / 2, side, CROP_SIZE)
 
 
 def crop_head(photo: NDArray[np.uint8], box: FaceBox, size: int, *, scale: float) -> NDArray[np.uint8]:
     """Photo [H, W, 3] and a whole head in it -> [size, size, 3], a square of `scale` times the box's longer side."""
     side = scale * max(box.width, box.height)
     left, top = box.left + (box.width - side) / 2, box.top + (box.height - side) / 2
-    return _square(photo, left, top, side, size)
+    return square_part(photo, left, top, side, size)
 
 
 def square_crop(photo: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -45,13 +45,15 @@ def square_crop(photo: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return _resized(photo, (width - side) // 2, (height - side) // 2, side, size)
 
 
-def _square(photo: NDArray[np.uint8], left: float, top: float, side: float, size: int) -> NDArray[np.uint8]:
-    """A square of a photo, any part of which may lie outside it."""
+def square_part(
+    photo: NDArray[np.uint8], left: float, top: float, side: float, size: int, *, outside: Colour = BORDER_RGB
+) -> NDArray[np.uint8]:
+    """A square of a photo [H, W, 3], any part of which may lie outside it -> [size, size, 3]."""
     # Pixels beside the square take part in those at its edge.
     beside = math.ceil(LANCZOS_RADIUS * max(1.0, side / size))
     x0, y0 = math.floor(left) - beside, math.floor(top) - beside
     x1, y1 = math.ceil(left + side) + beside, math.ceil(top + side) + beside
-    return _resized(with_border(photo, x0, y0, x1, y1), left - x0, top - y0, side, size)
+    return _resized(with_border(photo, x0, y0, x1, y1, outside), left - x0, top - y0, side, size)
 
 
 def _resized(photo: NDArray[np.uint8], left: float, top: float, side: float, size: int) -> NDArray[np.uint8]:

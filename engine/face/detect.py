@@ -6,7 +6,7 @@ as it is -> with a border, for faces at the edge -> leniently, for faces that ar
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from PIL import Image
 
 from fantasyid_engine.errors import InputError, one_line
 from fantasyid_engine.face.border import with_border
+from fantasyid_engine.request import Choice
 
 Photo = NDArray[np.uint8]
 Landmarks = tuple[tuple[float, float], ...]
@@ -137,11 +138,6 @@ def _rung(photo: Photo, how: str, border: float = 0.0, enlarge: float = 1.0, len
     if pixels:
         picture = with_border(picture, -pixels, -pixels, size[0] + pixels, size[1] + pixels)
     return _Rung(f"{max(size)} {how}".strip(), picture, (size[0] / width, size[1] / height), pixels, lenient)
-
-
-Choice = int | Literal["largest", "center"] | None
-"""Which face of several: its number, the largest first and counted from 1; the one nearest the photo's middle, as the
-release takes it; None is the largest."""
 
 
 def pick_face(found: Sighting, choice: Choice, photo: Photo, name: str, *, smallest: int = MIN_FACE) -> FaceBox:

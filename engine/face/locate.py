@@ -12,10 +12,11 @@ from fantasyid_engine.config.render import RenderConfig
 from fantasyid_engine.face.align import align_face, released_size
 from fantasyid_engine.face.avatar import MIN_HEAD, find_avatars
 from fantasyid_engine.face.crop import crop_face, crop_head, square_crop
-from fantasyid_engine.face.detect import MIN_FACE, Choice, FaceBox, Photo, Sighting, find_faces, pick_face
+from fantasyid_engine.face.detect import MIN_FACE, FaceBox, Photo, Sighting, find_faces, pick_face
 from fantasyid_engine.face.haar import HaarDetector
 from fantasyid_engine.face.retinaface import RetinaFaceDetector
 from fantasyid_engine.models.retinaface import RetinaFace
+from fantasyid_engine.request import Choice
 
 AVATAR_SCALE = 1.35
 """Side of an avatar's crop, in heads: with hair and shoulders."""

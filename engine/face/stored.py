@@ -8,6 +8,7 @@ Whoever has the file can make videos of the person: guard it as the photo.
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from fantasyid_engine.atomic import atomic_file
 from fantasyid_engine.config.serialise import from_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError, InputError, OutputError, one_line
 from fantasyid_engine.face.conditioning import Conditioning, FaceRecord
@@ -26,7 +28,8 @@ from fantasyid_engine.weights.model import Model
 
 FORMAT = "fantasyid-face-1"
 HEADER = "face"
-MAX_BYTES = 64 << 20
+MAX_BYTES, MAX_HEADER_BYTES = 64 << 20, 64 << 10
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class KeptFace:
     sha256: str
 
     @property
-    def digests(self) -> dict[str, str | None]:
+    def digests(self) -> dict[str, str]:
         """Of what a request brings."""
         return {"face": self.sha256}
 
@@ -63,6 +66,15 @@ def check_kept(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"cannot write {path}: a face is kept as .safetensors; name it so")
     if path.is_dir() or (path.exists() and not overwrite):
         raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
+    if not os.access(path.parent if path.parent.exists() else Path.cwd(), os.W_OK):
+        raise OutputError(f"cannot write {path}: its folder may not be written in; name another place")
+
+
+def save_kept(data: bytes, path: Path) -> None:
+    """Writes what `to_bytes` made, whole or not at all, for its owner alone to read; raises OutputError."""
+    with atomic_file(path) as temporary:
+        temporary.chmod(0o600)
+        temporary.write_bytes(data)
 
 
 def to_bytes(conditioning: Conditioning, model: Model) -> bytes:
@@ -78,7 +90,7 @@ def to_bytes(conditioning: Conditioning, model: Model) -> bytes:
 def _from_bytes(data: bytes, name: str, model: Model) -> Conditioning:
     """In the model's precision, on its device."""
     try:
-        header, tensors = _header(data), load(data)
+        header, tensors = header_of(data), load(data)
         if header.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}")
         if header.pop("sha256", None) != _digest(tensors, header):
@@ -90,10 +102,12 @@ def _from_bytes(data: bytes, name: str, model: Model) -> Conditioning:
                 f"encode the photo again: fantasyid-engine faces encode PHOTO --model {one_line(model.name)} -o FILE",
             )
         record = from_json_object(FaceRecord, header["record"], Path(name))
-        weight = model.network.tower.cls_token
         tokens, crop = tensors["id_tokens"], tensors.get("crop")
         _check(tokens, crop, model)
-        return Conditioning(tokens.to(weight), None if crop is None else crop.numpy(), record)
+        tokens = tokens.to(model.network.tower.cls_token)
+        if not bool(tokens.isfinite().all()):
+            raise ValueError("its tokens are no numbers")
+        return Conditioning(tokens, None if crop is None else crop.numpy(), record)
     except (SafetensorError, ConfigError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = one_line(str(error))[:160]
         raise InputError(
@@ -101,9 +115,11 @@ def _from_bytes(data: bytes, name: str, model: Model) -> Conditioning:
         ) from None
 
 
-def _header(data: bytes) -> dict[str, Any]:
+def header_of(data: bytes) -> dict[str, Any]:
     """What a safetensors file says beside its tensors; the library tells it of files only."""
     length = int.from_bytes(data[:8], "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"its header has {length} bytes")
     return dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER]))
 
 
@@ -117,11 +133,11 @@ def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
 
 def _check(tokens: Tensor, crop: Tensor | None, model: Model) -> None:
     """Raises ValueError for tensors that the model did not make."""
-    config, side = model.network.config, model.render.crop_size
+    config = model.network.config
     shape = (1, config.num_id_tokens, config.dit.injection.id_dim if config.dit.injection else 0)
-    if tuple(tokens.shape) != shape or not tokens.is_floating_point() or not bool(tokens.isfinite().all()):
-        raise ValueError(f"its tokens are {tokens.dtype} {tuple(tokens.shape)}, or no numbers")
+    if tuple(tokens.shape) != shape or tokens.dtype not in DTYPES:
+        raise ValueError(f"its tokens are {tokens.dtype} {tuple(tokens.shape)}")
     if model.takes_picture and crop is None:
         raise ValueError("it has no crop")
-    if crop is not None and (crop.dtype != torch.uint8 or tuple(crop.shape) != (side, side, 3)):
+    if crop is not None and (crop.dtype != torch.uint8 or crop.ndim != 3 or crop.shape[-1] != 3 or not crop.numel()):
         raise ValueError(f"its crop is {crop.dtype} {tuple(crop.shape)}")

@@ -20,7 +20,8 @@ from fantasyid_engine.models.resnet import CHANNELS, ResNet50
 SIZE = 224
 """Pixels a side."""
 HIDDEN = 1024
-LENGTHS = (100, 50, 50, 6, 3, 27)
+SHAPE, EXPRESSION = 100, 50
+LENGTHS = (SHAPE, 50, EXPRESSION, 6, 3, 27)
 """Of the parts of the code, as `DecaCode` has them."""
 
 

@@ -67,10 +67,11 @@ class EngineConfig:
         one_of(self, "precision", ("auto", "float32", "bfloat16"))
         one_of(self, "backend", ("auto", "eager", "fused", "folded"))
         positive(self, "text_cache")
-        holds(self, "face_cache_mib", self.face_cache_mib >= 0, "0 or more")
-        holds(self, "face_cache_disk_mib", self.face_cache_disk_mib >= 0, "0 or more")
-        named = self.face_cache_dir is None or isinstance(self.face_cache_dir, str)
-        holds(self, "face_cache_dir", named, "the path of a folder, or None")
+        for name in ("face_cache_mib", "face_cache_disk_mib"):
+            size = getattr(self, name)
+            holds(self, name, type(size) is int and size >= 0, "an integer, 0 or more")
+        folder = self.face_cache_dir
+        holds(self, "face_cache_dir", folder is None or (isinstance(folder, str) and bool(folder)), "a folder, or None")
         holds(self, "device", isinstance(self.device, str), "a name: auto, cpu, cuda or cuda:N")
         if self.vae_tile is not None and (self.vae_tile != 0 or isinstance(self.vae_tile, bool)):
             positive(self, "vae_tile", most=65536)

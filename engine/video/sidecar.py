@@ -16,6 +16,7 @@ from fantasyid_engine.errors import InputError, OutputError, WeightsError
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.runtime.plan import ExecutionPlan
 from fantasyid_engine.video.write import try_to_create
+from fantasyid_engine.weights.faces import digests_that_matter
 from fantasyid_engine.weights.manifest import sha256
 
 FORMAT = "fantasyid-render-1"
@@ -48,8 +49,13 @@ class Sidecar:
     model: ModelUsed
 
     def check_weights(self, digests: Mapping[str, str]) -> None:
-        """Raises WeightsError unless a model's digests are those recorded: other weights make other frames."""
-        if dict(digests) != self.model.weights:
+        """Raises WeightsError unless a model's digests are those recorded: other weights make other frames.
+
+        Networks that took no part, as those that read photos where a face was kept, may be others, or missing.
+        """
+        how = {"kept": self.request.face is not None, "given": self.request.vertices is not None}
+        ours, recorded = (digests_that_matter(of, **how) for of in (digests, self.model.weights))
+        if ours != recorded:
             raise WeightsError(
                 f"the weights of {self.model.name} are not those that the video was rendered with; "
                 "name the model with --model to render with these"
@@ -124,7 +130,7 @@ def read_sidecar(
 def _put_in(request: dict[str, Any], inputs: dict[str, Any], named: Mapping[str, Path | None], path: Path) -> None:
     """Puts files that are named now into a recorded request, and refuses one that lacks an input."""
     if named["face"] is not None:
-        request |= {"image": None, "vertices": None, "face_index": None, "shape": None}
+        request |= {"image": None, "vertices": None, "face_index": None, "shape": None, "deca_input": "face"}
     elif named["image"] is not None:
         request["face"] = None
     request |= {name: str(file) for name, file in named.items() if file is not None}

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from fantasyid_engine.atomic import atomic_file, atomic_folder
 from fantasyid_engine.errors import OutputError, WeightsError, some_of
+from fantasyid_engine.weights.faces import DECA, FLAME, RETINAFACE
 from fantasyid_engine.weights.flame_pickle import flame_of, is_flame
 from fantasyid_engine.weights.manifest import NAME as MANIFEST
 from fantasyid_engine.weights.manifest import add_to_manifest, read_manifest, verify_files, write_manifest
@@ -22,12 +23,12 @@ from fantasyid_engine.weights.shards import PICKLES, open_file, reading
 from fantasyid_engine.weights.torch_pickle import LeftOut, load_state_dict
 from fantasyid_engine.weights.unpickle import load_arrays
 
-MESH, FLAME = "face_encoder/mesh.safetensors", "face_encoder/flame.safetensors"
+MESH = "face_encoder/mesh.safetensors"
 TABLES = ("transform.pkl", "generic_model.pkl")
 """Pickles of a folder that are read; what they hold says where it goes."""
 PLACES = {
-    "deca_model.tar": "face_encoder/deca_model.safetensors",
-    "detection_Resnet50_Final.pth": "face_encoder/detection_Resnet50_Final.safetensors",
+    "deca_model.tar": DECA,
+    "detection_Resnet50_Final.pth": RETINAFACE,
 }
 """Where torch files go in a model folder, wherever they lie in the other; those with no place here keep theirs."""
 UNREAD = ("parsing_bisenet.pth", "parsing_parsenet.pth")
@@ -38,7 +39,7 @@ def convert(source: Path, target: Path) -> list[str]:
     """Converts a file to a file, or a model folder to a model folder with a manifest.
 
     Args:
-        source: a pickled file, or a folder in the authors' layout.
+        source: a pickled file, a safetensors file that is to be in a model folder, or a folder in the authors' layout.
         target: the new safetensors file, or folder, to make. The manifest of a model folder that a file is made in is
             renewed.
 
@@ -59,7 +60,8 @@ def convert(source: Path, target: Path) -> list[str]:
         raise WeightsError(f"{target} must end in .safetensors")
     if target.exists():
         raise OutputError(f"cannot write {target}: it exists already; remove it, or name another file")
-    converted = _read(source)
+    ready = source.suffix == ".safetensors"
+    converted = _Converted(partial(_copy, source), "as it was", "", {}) if ready else _read(source)
     with atomic_file(target) as temporary:
         converted.save(temporary)
     add_to_manifest(target)

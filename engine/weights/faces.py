@@ -2,11 +2,12 @@
 
     face_encoder/detection_Resnet50_Final.safetensors    RetinaFace: faces and their landmarks
     face_encoder/deca_model.safetensors                  DECA's coarse encoder: a face's parameters
-    face_encoder/flame.safetensors                       FLAME: parameters to vertices
+    face_encoder/flame.safetensors                       FLAME: parameters to vertices; else generic_model.pkl
 
 They run in float32 whatever the model's precision, as the release runs them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,14 +18,18 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fantasyid_engine.errors import WeightsError
-from fantasyid_engine.models.deca import DecaEncoder
+from fantasyid_engine.models.deca import EXPRESSION, SHAPE, DecaEncoder
 from fantasyid_engine.models.flame import Flame
 from fantasyid_engine.models.retinaface import RetinaFace
+from fantasyid_engine.weights.flame_pickle import flame_from_pickle
 from fantasyid_engine.weights.load import match_entries
 from fantasyid_engine.weights.shards import read_entries
 
-FOLDER = "face_encoder"
-RETINAFACE, DECA, FLAME = "detection_Resnet50_Final.safetensors", "deca_model.safetensors", "flame.safetensors"
+RETINAFACE = "face_encoder/detection_Resnet50_Final.safetensors"
+DECA = "face_encoder/deca_model.safetensors"
+FLAME = "face_encoder/flame.safetensors"
+FLAME_PICKLE = "face_encoder/generic_model.pkl"
+"""Read where there is no `FLAME`: the user's own file as it came."""
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -45,8 +50,21 @@ class FaceNetworks:
 
 def face_files(folder: Path) -> list[Path]:
     """The files of a model folder's face networks that are there."""
-    paths = [folder / FOLDER / name for name in (RETINAFACE, DECA, FLAME)]
-    return [path for path in paths if path.is_file()]
+    flame = FLAME if (folder / FLAME).is_file() else FLAME_PICKLE
+    return [folder / name for name in (RETINAFACE, DECA, flame) if (folder / name).is_file()]
+
+
+def digests_that_matter(digests: Mapping[str, str], *, kept: bool, given: bool) -> dict[str, str]:
+    """Of the digests of a model's files those that a render's frames depend on.
+
+    Args:
+        digests: by path in the folder.
+        kept: the face was read before: nothing looks at a photo.
+        given: the vertices came with the request: nothing reads them off the photo.
+    """
+    reads_vertices = (DECA, FLAME, FLAME_PICKLE)
+    idle = (RETINAFACE, *reads_vertices) if kept else reads_vertices if given else ()
+    return {name: digest for name, digest in digests.items() if name not in idle}
 
 
 def read_faces(folder: Path, device: torch.device, vertices: int | None = None) -> FaceNetworks:
@@ -60,11 +78,11 @@ def read_faces(folder: Path, device: torch.device, vertices: int | None = None) 
     Raises:
         WeightsError: a file is damaged or of another network; FLAME has another number of vertices.
     """
-    deca, flame = (folder / FOLDER / name for name in (DECA, FLAME))
+    deca = folder / DECA
     networks = FaceNetworks(
         retinaface=read_retinaface(folder),
         deca=_filled(DecaEncoder, deca) if deca.is_file() else None,
-        flame=_read_flame(flame, vertices) if flame.is_file() else None,
+        flame=_read_flame(folder, vertices),
     )
     networks.to(device)
     return networks
@@ -76,19 +94,19 @@ def read_retinaface(folder: Path) -> RetinaFace | None:
     Raises:
         WeightsError: the file is damaged or of another network.
     """
-    path = folder / FOLDER / RETINAFACE
+    path = folder / RETINAFACE
     return _filled(RetinaFace, path) if path.is_file() else None
 
 
 def save_faces(networks: FaceNetworks, folder: Path) -> None:
     """Writes the face networks of a model into its folder."""
     if networks != FaceNetworks():
-        (folder / FOLDER).mkdir(exist_ok=True)
+        (folder / FLAME).parent.mkdir(exist_ok=True)
     for network, name in ((networks.retinaface, RETINAFACE), (networks.deca, DECA)):
         if network is not None:
-            save_file(network.state_dict(), folder / FOLDER / name)
+            save_file(network.state_dict(), folder / name)
     if networks.flame is not None:
-        networks.flame.save(folder / FOLDER / FLAME)
+        networks.flame.save(folder / FLAME)
 
 
 def _filled(kind: type[Net], path: Path) -> Net:
@@ -104,12 +122,20 @@ def _filled(kind: type[Net], path: Path) -> Net:
     return network.eval().requires_grad_(False)
 
 
-def _read_flame(path: Path, vertices: int | None) -> Flame:
+def _read_flame(folder: Path, vertices: int | None) -> Flame | None:
+    path = folder / FLAME
     try:
-        flame = Flame.load(path)
+        if path.is_file():
+            flame = Flame.load(path)
+        elif (path := folder / FLAME_PICKLE).is_file():
+            flame = flame_from_pickle(path)
+        else:
+            return None
     except (ValueError, OSError, SafetensorError) as error:
         raise WeightsError(f"{path} is no face model: {error}") from None
-    count = len(flame.template)
+    count, directions = len(flame.template), (flame.shape_basis.shape[-1], flame.expression_basis.shape[-1])
     if vertices not in (None, count):
         raise WeightsError(f"{path} has {count} vertices, this model's mesh {vertices}: it is of another face model")
+    if directions != (SHAPE, EXPRESSION):
+        raise WeightsError(f"{path} has {directions} directions, DECA reads {SHAPE} and {EXPRESSION}: convert it again")
     return flame

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,10 @@ def stated_digests(folder: Path, files: list[Path]) -> dict[Path, str]:
 def _verified(folder: Path, path: Path, rows: Rows) -> str:
     expected = rows.get(path.relative_to(folder).as_posix())
     if expected is None:
-        raise WeightsError(f"{path} is not in {folder / NAME}: fetch or convert the folder again")
+        raise WeightsError(
+            f"{path} is not in {folder / NAME}: fetch or convert the folder again; or, if you put it there, "
+            f"take it out and put it in with: fantasyid-engine weights convert FILE {shlex.quote(str(path))}"
+        )
     with reading(path):
         size = path.stat().st_size
         if size != expected["size_bytes"]:

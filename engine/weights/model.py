@@ -20,7 +20,7 @@ from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.models.shape_measures import MEASURES, ShapeMeasures
-from fantasyid_engine.weights.faces import DECA, FLAME, RETINAFACE, FaceNetworks, face_files, read_faces, save_faces
+from fantasyid_engine.weights.faces import FaceNetworks, digests_that_matter, face_files, read_faces, save_faces
 from fantasyid_engine.weights.folder import load_hierarchy, model_files, read_network, write_network
 from fantasyid_engine.weights.manifest import file_digests, stated_digests, verify_files, write_manifest
 from fantasyid_engine.weights.parts import (
@@ -67,9 +67,7 @@ class Model:
     @property
     def fingerprint(self) -> str:
         """Hex digest of its weights, but of those that only read photos: two models that draw alike have the same."""
-        drawing = {
-            name: digest for name, digest in self.digests.items() if Path(name).name not in (RETINAFACE, DECA, FLAME)
-        }
+        drawing = digests_that_matter(self.digests, kept=True, given=True)
         return hashlib.sha256(json.dumps(drawing, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -82,6 +80,10 @@ class Model:
         """Whether it reads vertices off the photo: with a regressor of its own, or with DECA and FLAME."""
         reads = self.network.config.shape is not None or (self.faces.deca is not None and self.faces.flame is not None)
         return self.network.config.takes_vertices and reads
+
+    def reads_with_deca(self, origin: str) -> bool:
+        """Whether vertices of that origin (`FaceRecord.vertices`) were read off the photo by DECA."""
+        return origin == "photo" and self.network.config.shape is None
 
     @property
     def shape_names(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from fantasyid_engine.config.presets import PRESETS
 from fantasyid_engine.errors import WeightsError, one_line
+from fantasyid_engine.weights.faces import DECA, FLAME
 from fantasyid_engine.weights.shards import PICKLES
 
 
@@ -104,13 +105,13 @@ SOURCES: dict[str, Source] = {
             ),
             ByHand(
                 "deca_model.tar",
-                "face_encoder/deca_model.safetensors",
+                DECA,
                 "DECA's trained model, by registration at deca.is.tue.mpg.de",
                 without="a request needs --vertices",
             ),
             ByHand(
                 "generic_model.pkl",
-                "face_encoder/flame.safetensors",
+                FLAME,
                 "FLAME 2020, by registration at flame.is.tue.mpg.de",
                 without="a request needs --vertices",
             ),

@@ -149,6 +149,20 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
         FaceCache(model(), 0, tmp_path / "file" / "faces", MIB)
 
 
+def test_other_files_of_the_folder_are_left_alone(tmp_path: Path) -> None:
+    """Such as faces that a user keeps there, and what another program is writing."""
+    names = ("anna.safetensors", "film.mp4.partial", f"{'a' * 63}.safetensors", ".x.partial")
+    others = [tmp_path / name for name in names]
+    for path in others:
+        path.write_bytes(b"x" * 9000)
+        os.utime(path, (0, 0))
+    (tmp_path / f"{'b' * 64}.safetensors").mkdir()
+    faces = FaceCache(model(), 0, tmp_path, 1)
+    assert faces(person(0)).id_tokens.isfinite().all()
+    assert all(path.exists() for path in others)
+    assert len(list(tmp_path.iterdir())) == len(others) + 1, "the entry went, the folder by its name stays"
+
+
 def test_what_cannot_be_read_is_not_kept(tmp_path: Path) -> None:
     faces = FaceCache(model(), MIB, tmp_path, MIB)
     for _ in range(2):

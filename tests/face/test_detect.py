@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from fantasyid_engine.face.border import BORDER_RGB
-from fantasyid_engine.face.detect import Choice, FaceBox, FaceDetector, Sighting, find_faces, pick_face
+from fantasyid_engine.face.detect import FaceBox, FaceDetector, Sighting, find_faces, pick_face
 from fantasyid_engine.face.haar import HaarDetector
+from fantasyid_engine.request import Choice
 from tests.face.pictures import Picture, assert_refused
 
 

@@ -124,6 +124,14 @@ def test_no_such_file(spoil: Callable[[bytes], bytes]) -> None:
     refused(spoil(kept()[1]), drawn(), "face_unreadable")
 
 
+def test_numbers_that_overflow_the_models_precision() -> None:
+    made, _ = kept()
+    huge = replace(made, id_tokens=torch.full_like(made.id_tokens, 1e300, dtype=torch.float64))
+    assert "float64" in refused(to_bytes(huge, drawn()), drawn(), "face_unreadable")
+    endless = replace(made, id_tokens=torch.full_like(made.id_tokens, torch.inf))
+    assert "no numbers" in refused(to_bytes(endless, drawn()), drawn(), "face_unreadable")
+
+
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.integers(min_value=0), st.integers(0, 7))
 def test_a_flipped_bit_is_seen(place: int, bit: int) -> None:

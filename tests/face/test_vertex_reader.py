@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -7,9 +8,10 @@ from PIL import Image
 
 from fantasyid_engine.face.detect import FaceBox
 from fantasyid_engine.face.photo import read_photo
-from fantasyid_engine.face.vertex_reader import DecaInput, deca_picture, read_vertices_off
+from fantasyid_engine.face.vertex_reader import deca_picture, read_vertices_off
 from fantasyid_engine.models.deca import DecaEncoder
 from fantasyid_engine.models.flame import Flame
+from fantasyid_engine.request import DecaInput
 from tests.face.pictures import blocks, portrait
 from tests.face_networks import face_networks
 from tests.goldens import golden, require_reference
@@ -24,10 +26,13 @@ def networks() -> tuple[DecaEncoder, Flame]:
     return made.deca, made.flame
 
 
-def test_the_face_fills_four_fifths_of_what_deca_sees() -> None:
-    """A square 1.25 times the longer side, about the middle of the box."""
-    picture = deca_picture(PHOTO, BOX, "face")
-    cut = Image.fromarray(PHOTO).resize((224, 224), Image.Resampling.LANCZOS, box=(75, 75, 325, 325))
+@pytest.mark.parametrize("landmarks", [False, True])
+def test_what_deca_sees_of_a_face(landmarks: bool) -> None:
+    """A square of 1.25 times the mean side, about the middle of OpenCV's box, or 0.12 of it below RetinaFace's."""
+    lower = 0.12 * 180 if landmarks else 0
+    picture = deca_picture(PHOTO, replace(BOX, landmarks=((0, 0),) * 5 if landmarks else None), "face")
+    square = (200 - 112.5, 200 + lower - 112.5, 200 + 112.5, 200 + lower + 112.5)
+    cut = Image.fromarray(PHOTO).resize((224, 224), Image.Resampling.LANCZOS, box=square)
     seen = (255 * picture[0].permute(1, 2, 0)).round().numpy()
     assert picture.shape == (1, 3, 224, 224) and picture.dtype == torch.float32
     assert np.abs(seen - np.asarray(cut)).max() <= 1
@@ -38,6 +43,12 @@ def test_the_release_squashes_the_whole_photo() -> None:
     newton = read_photo(require_reference() / "faces" / "newton.jpg")
     seen = (255 * deca_picture(newton, BOX, "released")).round().byte()[0]
     assert torch.equal(seen[:, 100], golden("faces/deca")["newton.input_row100"])
+
+
+def test_outside_the_photo_it_is_black() -> None:
+    """As in DECA's own data set, where crops of the release have a grey border."""
+    picture = deca_picture(np.full((100, 100, 3), 255, np.uint8), FaceBox(0, 0, 100, 100, None), "face")
+    assert picture[..., :16, :].max() < 0.05 and picture[..., 112, 112].min() == 1
 
 
 @pytest.mark.parametrize("how", get_args(DecaInput))

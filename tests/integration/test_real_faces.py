@@ -8,18 +8,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from fantasyid_engine.engine import Engine
 from fantasyid_engine.errors import InputError, WeightsError
-from fantasyid_engine.models.shape_measures import MEASURES
-from fantasyid_engine.request import VideoRequest
+from fantasyid_engine.face.conditioning import FaceInput, condition, tower_input
+from fantasyid_engine.face.vertex_reader import deca_picture, read_vertices_off
+from fantasyid_engine.models.network import Network
+from fantasyid_engine.models.shape_measures import MEASURES, ShapeMeasures
+from fantasyid_engine.progress import Progress
+from fantasyid_engine.request import DecaInput, VideoRequest
+from fantasyid_engine.sampling.state import RenderState
 from fantasyid_engine.video.sidecar import read_sidecar
-from fantasyid_engine.weights.faces import DECA, FLAME, FOLDER, RETINAFACE
+from fantasyid_engine.weights.faces import DECA, FLAME, RETINAFACE
 from fantasyid_engine.weights.manifest import write_manifest
 from fantasyid_engine.weights.model import load_model, save_model
+from tests.face.pictures import encoded
 from tests.face.plys import ply
 from tests.face_networks import head_mesh, photo, write_model_with_faces
+from tests.small import PAPER, randomise
 
 COMMAND = Path(sys.executable).with_name("fantasyid-engine")
 
@@ -34,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made = place / "bare" / path.relative_to(place / "model")
         if path.is_dir():
             made.mkdir(exist_ok=True)
-        elif path.name not in (RETINAFACE, DECA, FLAME):
+        elif path.relative_to(place / "model").as_posix() not in (RETINAFACE, DECA, FLAME):
             made.hardlink_to(path)
     (place / "bare" / "manifest.json").unlink()
     write_manifest(place / "bare")
@@ -76,6 +84,36 @@ def test_what_is_read_enters(engine: Engine, place: Path) -> None:
     assert [result.record["face"]["vertices"] for result in made] == ["photo"] * 5 + ["request"]
 
 
+@pytest.mark.parametrize("form", ["released", "paper"])
+@pytest.mark.parametrize("how", ["face", "released"])
+def test_deca_reads_the_photo(engine: Engine, form: str, how: DecaInput) -> None:
+    """The photo, not the crop; the paper's form takes the person alone. A measure moves the coefficients."""
+    network = engine.model.network
+    if form == "paper":
+        network = Network(replace(PAPER, mesh=replace(PAPER.mesh, levels=(642, 162, 42))), head_mesh()).eval()
+        randomise(network)
+    model = replace(engine.model, network=network)
+    faces = model.faces
+    assert faces.deca is not None and faces.flame is not None
+    change = (0.0, 0.0, 0.0, 1.5, 0.0)
+    face = FaceInput(encoded(photo().numpy(), "PNG"), "me.png", None, "", deca_input=how, shape_change=change)
+    made = condition(model, face)
+    assert made.record.box is not None and made.crop is not None
+    with torch.inference_mode():
+        picture = deca_picture(photo().numpy(), made.record.box, how)
+        change_n = ShapeMeasures(faces.flame.template, faces.flame.shape_basis).smallest_change({"nose_length": 1.5})
+        read = read_vertices_off(picture, faces.deca, faces.flame, change_n, neutral=form == "paper")
+        size = network.config.tower.image_size
+        wanted = network.id_tokens(tower_input(made.crop, size).to(made.id_tokens), read[None])
+    assert torch.equal(made.id_tokens, wanted)
+
+
+def test_deca_input_where_deca_reads_nothing(engine: Engine, place: Path) -> None:
+    given = replace(request(place), vertices=ply(head_mesh().template.numpy()), deca_input="released")
+    assert engine.generate(given).notes == ("DECA does not read this face: what deca_input says is not used",)
+    assert engine.generate(replace(request(place), deca_input="released")).notes == ()
+
+
 def refused(engine: Engine, wanted: VideoRequest, code: str, *says: str) -> None:
     with pytest.raises(InputError) as error:
         engine.generate(wanted)
@@ -95,19 +133,33 @@ def test_without_the_networks_it_asks_for_vertices(place: Path) -> None:
         refused(bare, request(place), "vertices_missing", "--vertices FILE", "weights list")
 
 
-def test_a_face_travels_without_its_photo(engine: Engine, place: Path) -> None:
+def test_a_face_travels_without_its_photo(engine: Engine, place: Path, tmp_path: Path) -> None:
     """To machines that have no networks to read photos with."""
     data = engine.encode_face(request(place))
     kept = replace(request(place), image=None, face=data)
+    (tmp_path / "me.safetensors").write_bytes(data)
+    here = engine.generate(replace(kept, face=tmp_path / "me.safetensors"))
+    here.save(tmp_path / "here.mp4")
+    states: list[RenderState] = []
+
+    def keep(progress: Progress) -> None:
+        if progress.state is not None:
+            states.append(progress.state())
+
+    engine.generate(replace(kept, num_inference_steps=2), on_progress=keep)
     with Engine.from_pretrained(place / "bare", device="cpu") as bare:
         there = bare.generate(kept)
-    assert there.frames_sha256 == engine.generate(request(place)).frames_sha256
+        read_sidecar(tmp_path / "here.json").check_weights(bare.model.digests)
+        on = bare.generate(replace(kept, num_inference_steps=2), resume=states[0])
+    assert there.frames_sha256 == here.frames_sha256 == engine.generate(request(place)).frames_sha256
     assert there.record["face"]["detector"] == "retinaface"
+    whole = engine.generate(replace(request(place), num_inference_steps=2))
+    assert on.frames_sha256 == whole.frames_sha256
 
 
 def test_a_saved_model_keeps_its_face_networks(place: Path, tmp_path: Path, engine: Engine) -> None:
     save_model(load_model(place / "model", dtype=engine.model.vae.dtype), tmp_path / "saved")
-    names = {path.name for path in (tmp_path / "saved" / FOLDER).iterdir()}
+    names = {f"face_encoder/{path.name}" for path in (tmp_path / "saved" / "face_encoder").iterdir()}
     assert names == {RETINAFACE, DECA, FLAME}
     with Engine.from_pretrained(tmp_path / "saved", device="cpu") as saved:
         assert saved.generate(request(place)).frames_sha256 == engine.generate(request(place)).frames_sha256
@@ -155,7 +207,9 @@ def test_on_the_command_line(place: Path) -> None:
         (["generate", "--face", "gone.safetensors", "--prompt", "nods", "--out", "o.mp4"], 65, "gone.safetensors does"),
         (["generate", "--face", "me.png", "--prompt", "nods", "--out", "o.mp4"], 2, "none of largest"),
         (["generate", "--face", "1", "--prompt", "nods", "--out", "o.mp4"], 2, "needs --image"),
-        (["faces", "me.png", "--model", "nowhere", "--nonsense"], 2, "No such option"),
+        (["generate", "--face=--5", "--prompt", "nods", "--out", "o.mp4"], 2, "none of largest"),
+        (["faces", "me.png", "--model", "nowhere"], 78, "no model folder at nowhere"),
+        (["faces", "me.png", "--nonsense"], 2, "No such option"),
     ],
 )
 def test_mistakes(place: Path, arguments: list[str], code: int, says: str) -> None:
@@ -191,9 +245,12 @@ def test_a_flipped_bit_is_named(place: Path, tmp_path: Path, name: str) -> None:
         if path.is_file():
             made.parent.mkdir(parents=True, exist_ok=True)
             made.symlink_to(path)
-    data = bytearray((place / "model" / FOLDER / name).read_bytes())
+    data = bytearray((place / "model" / name).read_bytes())
     data[-5] ^= 1
-    (folder / FOLDER / name).unlink()
-    (folder / FOLDER / name).write_bytes(data)
+    (folder / name).unlink()
+    (folder / name).write_bytes(data)
     with pytest.raises(WeightsError, match=rf"{name} is corrupt"):
         load_model(folder)
+    if name == RETINAFACE:
+        looked = run("faces", place / "me.png", "--model", folder, cwd=tmp_path)
+        assert looked.returncode == 78 and "is corrupt" in looked.stderr

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -127,10 +128,14 @@ CHANGE = torch.tensor([[1.5, -2.0, 0.5]])
 
 def entered(net: Network, *arguments: Tensor | None) -> tuple[Tensor, Tensor]:
     """Tower features and vertices that the conditioner gets."""
-    seen = []
-    hook = net.conditioner.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
-    net.id_kv(*arguments)
-    hook.remove()
+    seen, real = [], net.conditioner.id_tokens
+
+    def spy(features: Tensor, vertices: Tensor) -> Tensor:
+        seen.append((features, vertices))
+        return real(features, vertices)
+
+    with patch.object(net.conditioner, "id_tokens", spy):
+        net.id_kv(*arguments)
     return seen[0]
 
 
