@@ -98,7 +98,7 @@ def generate(
     """
     face_index, kept = which_face(face)
     if sidecar is None and ((image is None and kept is None) or prompt is None):
-        needed = "--prompt" if image or kept else "--image, or --face with a file"
+        needed = "--prompt" if image or kept else "--image (or --face with a file)"
         raise typer.BadParameter(f"needs {needed}, or --from with a sidecar")
     change_of_shape = shape_change(shape or [])
     from fantasyid_engine.cli.screen import Screen

@@ -4,8 +4,8 @@ out.mp4 -> out.json        pictures/ -> pictures.json
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,10 @@ def read_sidecar(
     if values.get("format") != FORMAT:
         raise _Unreadable(f"{path} is no sidecar of a render: its format is not {FORMAT}")
     request, inputs = values.get("request"), values.get("inputs")
+    named = {"image": image, "face": face, "vertices": vertices}
+    given = {name: file for name, file in named.items() if file is not None}
     if isinstance(request, dict) and isinstance(inputs, dict):
-        _put_in(request, inputs, {"image": image, "face": face, "vertices": vertices}, path)
+        _make_room(request, inputs, given.keys(), path)
     try:
         sidecar = TypeAdapter(Sidecar).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
@@ -124,16 +126,17 @@ def read_sidecar(
     ):
         if instead is None and isinstance(source, str):
             _check_unchanged(Path(source), digest)
-    return sidecar
+    request = replace(sidecar.request, **{name: str(file) for name, file in given.items()})
+    return replace(sidecar, request=request)
 
 
-def _put_in(request: dict[str, Any], inputs: dict[str, Any], named: Mapping[str, Path | None], path: Path) -> None:
-    """Puts files that are named now into a recorded request, and refuses one that lacks an input."""
-    if named["face"] is not None:
+def _make_room(request: dict[str, Any], inputs: dict[str, Any], given: Collection[str], path: Path) -> None:
+    """Makes room in a recorded request for the inputs that are given instead, and refuses one that lacks an input."""
+    if "face" in given:
         request |= {"image": None, "vertices": None, "face_index": None, "shape": None, "deca_input": "face"}
-    elif named["image"] is not None:
+    elif "image" in given:
         request["face"] = None
-    request |= {name: str(file) for name, file in named.items() if file is not None}
+    request |= dict.fromkeys(given, "given instead")
     what = "face" if inputs.get("face_sha256") is not None else "photo"
     if request.get("image") is None and request.get("face") is None:
         option = "--face" if what == "face" else "--image"

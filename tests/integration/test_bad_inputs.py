@@ -319,7 +319,11 @@ def test_photo_whose_name_is_no_text(generate: Callable[..., Finished], tmp_path
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        case(["--prompt", "smiles", "--out", "out.mp4"], "needs --image, or --from with a sidecar", id="no-image"),
+        case(
+            ["--prompt", "smiles", "--out", "out.mp4"],
+            "needs --image (or --face with a file), or --from with",
+            id="no-image",
+        ),
         case(["--image", "face.png", "--out", "out.mp4"], "needs --prompt, or --from with a sidecar", id="no-prompt"),
         case(["--image", "face.png", "--prompt", "smiles"], "Missing option '--out'", id="no-out"),
         case(["--out", "out.mp4", "--stepps", "1"], "No such option: --stepps", id="unknown-option"),

@@ -17,7 +17,7 @@ from tests.integration.cases import COMMAND, CommandLine, Finished, check_line, 
 
 CREATE, WRITE, INPUT = 73, 74, 65
 OUTPUTS = ["out.mp4", "out.mov", "out"]
-SIDECAR_BYTES = 3000
+SIDECAR_BYTES = 3600
 """More than a sidecar has, less than a video or a picture."""
 case = pytest.param
 

@@ -40,4 +40,4 @@ def test_which_of_several_transformers() -> None:
 def test_places_are_those_that_are_read() -> None:
     source = SOURCES[PRESET]
     places = {part.place for part in source.parts if part.without} | {item.place for item in source.by_hand}
-    assert places == {f"{faces.FOLDER}/{name}" for name in (faces.RETINAFACE, faces.DECA, faces.FLAME)} | {MESH}
+    assert places == {faces.RETINAFACE, faces.DECA, faces.FLAME, MESH}
