@@ -44,7 +44,7 @@ imports: $(INSTALLED) $(OVERLAY)
 		$(BIN)/python -S -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 
 pytest: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 test: lint typecheck imports pytest
 
