@@ -3,8 +3,8 @@
     python benchmarks/bench_kernels.py
 
 Medians by CUDA events, the ways taking turns. Ceilings are measured in the same run: a copy, and a square product. An
-op whose error against float64 (float32 for products) is more than twice eager's gets no figure. The floor of
-`id_injection` is its FLOPs at the product's rate, that of everything else its bytes at the copy's.
+op whose error against float64 (float32 for products) is more than twice eager's gets no figure. The floor of a product
+is its FLOPs at the product's rate, that of everything else its bytes at the copy's.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from fantasyid_engine.kernels import ops, reference
-from fantasyid_engine.kernels.id_injection import LayerAware, fold, id_injection, sublayer
+from fantasyid_engine.kernels.id_injection import LayerAware, Missing, columns_of, fold, id_injection, sublayer
 
 B, L, GRID, D, HEADS, HEAD, EPS = 2, 226, (13, 30, 45), 3072, 48, 64, 1e-5
 N = GRID[0] * GRID[1] * GRID[2]
@@ -75,19 +75,14 @@ def ceilings() -> dict[str, float]:
 
 
 def elementwise() -> list[Op]:
-    h, d = drawn(B, T, D), drawn(B, T, D)
-    weight, bias, gates, mods = drawn(D), drawn(D), drawn(1, 6, D), drawn(1, 6, D)
-    wide = [x.double() for x in (h, d, weight, bias, gates, mods)]
+    h = drawn(B, T, D)
+    weight, bias, mods = drawn(D), drawn(D), drawn(1, 6, D)
+    missing = drawn(D, dtype=torch.float32)
+    modulated = (missing, weight, bias, mods)
     one = h.nbytes
-
-    def add_norm(h: Tensor, d: Tensor, w: Tensor, b: Tensor, g: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-        h = reference.gate_residual(h, d, g, L)
-        return h, reference.norm_modulate(h, w, b, m, L, EPS)
-
     qkv = drawn(B, T, 3 * D)
     norms = [drawn(HEAD) for _ in range(4)]
     cos, sin = torch.rand(N, HEAD, device="cuda"), torch.rand(N, HEAD, device="cuda")
-    args = (h, d, weight, bias, gates, mods)
     up, up_bias = drawn(4 * D, D, scale=D**-0.5), drawn(4 * D)
     exact = torch.float32
     x, values = drawn(1, VERTICES, WIDTH, dtype=exact), drawn(VERTICES, 3, dtype=exact)
@@ -96,24 +91,17 @@ def elementwise() -> list[Op]:
     return [
         Op(
             "norm_modulate",
-            lambda: ops.norm_modulate(h, weight, bias, mods, L, EPS),
-            lambda: reference.norm_modulate(h, weight, bias, mods, L, EPS),
-            lambda: reference.norm_modulate(wide[0], wide[2], wide[3], wide[5], L, EPS),
+            lambda: ops.norm_modulate(h, *modulated, L, EPS),
+            lambda: reference.norm_modulate(h, *modulated, L, EPS),
+            lambda: reference.norm_modulate(h.double(), *(x.double() for x in modulated), L, EPS),
             bytes=2 * one,
         ),
         Op(
-            "gate_residual",
-            lambda: ops.gate_residual(h, d, gates, L, EPS)[0],
-            lambda: reference.gate_residual(h, d, gates, L),
-            lambda: reference.gate_residual(wide[0], wide[1], wide[4], L),
-            bytes=3 * one,
-        ),
-        Op(
-            "gate_residual_norm_modulate",
-            lambda: ops.gate_residual_norm_modulate(h, d, gates, weight, bias, mods, L, EPS),
-            lambda: add_norm(*args),
-            lambda: add_norm(*wide),
-            bytes=4 * one,
+            "gate_weight",
+            lambda: ops.gate_weight(up, up_bias),
+            lambda: reference.gate_weight(up, up_bias),
+            lambda: reference.gate_weight(up.double(), up_bias.double()),
+            bytes=2 * up.nbytes,
         ),
         Op(
             "qk_norm_rope",
@@ -148,6 +136,31 @@ def elementwise() -> list[Op]:
     ]
 
 
+def gated_linear(channels: int) -> Op:
+    """A product onto the residual stream, its gated weights made anew; eager reads and writes the stream apart."""
+    h, x, target = drawn(B, T, D), drawn(B, T, channels), drawn(B, T, D)
+    weight, bias, mods = drawn(D, channels, scale=channels**-0.5), drawn(D), drawn(1, 6, D)
+
+    def eager(dtype: torch.dtype) -> Tensor:
+        y, a, w, b, m = (part.to(dtype) for part in (h, x, weight, bias, mods))
+        text = y[:, :L] + m[:, 5, None] * F.linear(a[:, :L], w, b)
+        return torch.cat([text, y[:, L:] + m[:, 2, None] * F.linear(a[:, L:], w)], dim=1)
+
+    def fresh() -> Tensor:
+        made = h.clone()
+        ops.gated_linear_(made, x, weight, bias, mods, L)
+        return made
+
+    return Op(
+        f"gated_linear_, {channels} channels",
+        lambda: ops.gated_linear_(target, x, weight, bias, mods, L),
+        lambda: eager(h.dtype),
+        lambda: eager(torch.float32),
+        checked=fresh,
+        flops=2 * B * T * channels * D,
+    )
+
+
 def injection(form: str, *, folded: bool) -> Op:
     """The whole sublayer; eager is what its authors run, but for keys and values, which they make anew each step."""
     inner, keys = ID_HEADS * ID_HEAD, KEYS[form]
@@ -158,23 +171,25 @@ def injection(form: str, *, folded: bool) -> Op:
     rest = None if released else LayerAware(taps, *norm, EPS)
     layer = sublayer(ID_HEADS, queries, out, norm if released else None, rest)
     face = fold(layer, id_kv) if folded else id_kv
-    stats = reference.row_stats(x, EPS) if released else None
+    channels = drawn(D, dtype=torch.float32)
+    missing = Missing(channels, columns_of(channels[None], layer, face)[0])
     target = x.clone()
 
     def eager(dtype: torch.dtype) -> Tensor:
         y, q, o, w, b, t, kv = (part.to(dtype) for part in (x, queries, out, *norm, taps, id_kv))
-        normed = F.layer_norm(y, (D,), w, b, EPS) if released else y
+        whole = (y + channels).to(dtype)
+        normed = F.layer_norm(whole, (D,), w, b, EPS) if released else whole
         m = reference.attend(normed @ q.T, kv) @ o.T
         return y + m if released else reference.layer_aware(y, m, t, w, b, GRID, EPS)
 
     def fresh() -> Tensor:
         made = x.clone()
-        id_injection(made, stats, layer, face, GRID)
+        id_injection(made, missing, layer, face, GRID, EPS)
         return made
 
     return Op(
         f"id_injection, {form}{', folded' if folded else ''}",
-        lambda: id_injection(target, stats, layer, face, GRID),
+        lambda: id_injection(target, missing, layer, face, GRID, EPS),
         lambda: eager(x.dtype),
         lambda: eager(torch.float32),
         checked=fresh,
@@ -200,6 +215,8 @@ def main() -> None:
     tops = ceilings()
     every = [
         *elementwise(),
+        gated_linear(D),
+        gated_linear(4 * D),
         injection("released", folded=False),
         injection("released", folded=True),
         injection("layer_aware", folded=False),

@@ -3,8 +3,8 @@
     python benchmarks/compile_report.py             writes results/compile_report.{json,md}
     python benchmarks/compile_report.py --check     only says what does not hold, and exits 1
 
-Needs no GPU. It holds when nothing spills, shared memory fits the chip, and where there is a product the tensor cores
-make it: mma on sm_80, wgmma on sm_90.
+Needs no GPU. It holds when nothing spills, shared memory fits the chip, where there is a product the tensor cores make
+it (mma on sm_80, wgmma on sm_90), and no tile is filled anew while a product may still read it.
 """
 
 import os
@@ -26,7 +26,15 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.compiler import compile as compile_kernel
 
-from fantasyid_engine.kernels import id_attention, layer_aware, norm_modulate, qk_norm_rope, resample, spiral_conv
+from fantasyid_engine.kernels import (
+    gate_weight,
+    id_attention,
+    layer_aware,
+    norm_modulate,
+    qk_norm_rope,
+    resample,
+    spiral_conv,
+)
 
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 NVIDIA = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
@@ -57,6 +65,7 @@ class Compiled:
     spilled_bytes: int
     mma: int
     wgmma: int
+    overwritten: int
 
     def faults(self, dots: bool) -> list[str]:
         """What does not hold."""
@@ -67,6 +76,8 @@ class Compiled:
             found.append(f"takes {self.shared_bytes} bytes of shared memory, of {SHARED_LIMIT[self.target]}")
         if dots and not (self.wgmma if self.target == 90 else self.mma):
             found.append("has no tensor-core instruction")
+        if self.overwritten:
+            found.append(f"fills {self.overwritten} tiles anew while a product may read them")
         return [f"{self.name} for sm_{self.target} {fault}" for fault in found]
 
 
@@ -79,7 +90,7 @@ def launches() -> list[Launch]:
         name, dots = names[-1]
         made.append(Launch(name, kernel, arguments, options, dots))
 
-    for module in (id_attention, layer_aware, norm_modulate, qk_norm_rope, resample, spiral_conv):
+    for module in (gate_weight, id_attention, layer_aware, norm_modulate, qk_norm_rope, resample, spiral_conv):
         module.launch = keep
 
     def run(name: str, op: Any, *arguments: Any, dots: bool = False) -> None:
@@ -87,23 +98,18 @@ def launches() -> list[Launch]:
         op._init_fn(*arguments)  # the launcher itself; through torch a tensor without contents would find the fake
 
     h, row, mods = half(B, T, D), half(D), half(1, 6, D)
-    run("norm_modulate", norm_modulate.norm_modulate, h, row, row, mods, TEXT, EPS)
-    run("gate_residual", norm_modulate.gate_residual, h, h, mods, TEXT, EPS)
-    run(
-        "gate_residual_norm_modulate",
-        norm_modulate.gate_residual_norm_modulate,
-        *(h, h, mods, row, row, mods, TEXT, EPS),
-    )
+    run("norm_modulate", norm_modulate.norm_modulate, h, exact(D), row, row, mods, TEXT, EPS)
+    run("gate_weight", gate_weight.gate_weight, half(D, 4 * D), row)
     norms, table = [half(64)] * 4, exact(N, 64)
     run("qk_norm_rope", qk_norm_rope.qk_norm_rope, half(B, T, 3 * D), 48, *norms, table, table, EPS)
+    x, missing = h[:, TEXT:], exact(D)
     for keys, form in ((115, "released"), (314, "layer_aware")):
-        x, id_kv = h[:, TEXT:], half(2, 1, 16, keys, 128)
-        ends = (exact(B, T, 2)[:, TEXT:], half(1, 2048, D), exact(1, 2048), exact(1, 2048))
-        stats, weight, sums, offsets = ends if form == "released" else (None, ends[1], None, None)
+        weight, moved, id_kv = half(1, 2048, D), exact(1, 2048), half(2, 1, 16, keys, 128)
+        norm = (moved, moved) if form == "released" else (None, None)
         name = f"id_attention, {keys} keys"
-        run(name, id_attention.id_attention, x, stats, weight, sums, offsets, id_kv, 16, keys, dots=True)
-    folded = (exact(B, T, 2)[:, TEXT:], half(1, 1920, D), exact(1, 1920), exact(1, 1920))
-    run("id_attention, 115 keys folded", id_attention.id_attention, h[:, TEXT:], *folded, None, 16, 115, dots=True)
+        run(name, id_attention.id_attention, x, missing, weight, moved, *norm, id_kv, 16, keys, EPS, dots=True)
+    folded = (half(1, 1920, D), *[exact(1, 1920)] * 3)
+    run("id_attention, 115 keys folded", id_attention.id_attention, x, missing, *folded, None, 16, 115, EPS, dots=True)
     taps = half(D, 3, 3)
     run("layer_aware", layer_aware.layer_aware_, h[:, TEXT:], half(B, N, D), taps, row, row, list(GRID), EPS)
     x, spiral = exact(1, 5023, 128), torch.empty(5023, 9, dtype=torch.int64, device="meta")
@@ -157,7 +163,22 @@ def compiled(launch: Launch, target: int) -> Compiled:
         stack + local,
         ptx.count("mma.sync.aligned"),
         ptx.count("wgmma.mma_async"),
+        overwritten(made.asm["ttgir"], stages),
     )
+
+
+def overwritten(ttgir: str, stages: int) -> int:
+    """Tiles of a loop's asynchronous products with too few buffers.
+
+    Loads run `stages` - 1 turns ahead, and each product still in flight when the next one starts keeps a buffer.
+    """
+    found = 0
+    waits = r"warp_group_dot (%\w+), (%\w+),[^\n]*isAsync = true[^\n]*\n[^\n]*warp_group_dot_wait[^\n]*pendings = (\d+)"
+    for *operands, pending in re.findall(waits, ttgir):
+        for operand in operands:
+            buffers = re.search(rf"{operand} = ttg\.memdesc_index[^\n]*?memdesc<(\d+)x", ttgir)
+            found += buffers is not None and int(buffers[1]) < stages - 1 + int(pending)
+    return found
 
 
 def kind(argument: Any) -> str:

@@ -35,6 +35,7 @@ PRODUCTS = (
     "mm",
     "addmm",
     "bmm",
+    "matmul",
     "baddbmm",
     "_addmm_activation",
     "convolution",
@@ -74,9 +75,9 @@ class Count(TorchDispatchMode):
             read = {id(x): x for x in tensors((args, kwargs))}
             if name == "qk_norm_rope":
                 self.bytes -= args[0].nbytes // 3  # v stays as it lies
-            self.bytes += sum(x.nbytes for x in read.values()) + sum(x.nbytes for x in tensors(made))
-            if name.endswith("_"):
-                self.bytes += args[0].nbytes
+            # Our own operators do not return what they change.
+            written = [args[0]] if made is None and name.endswith("_") else list(tensors(made))
+            self.bytes += sum(x.nbytes for x in (*read.values(), *written))
         elif name == "baddbmm_":
             self.bytes += args[0].nbytes  # a residual that is read
         return made
@@ -86,9 +87,19 @@ def tensors(tree: Any) -> Iterator[Tensor]:
     return (leaf for leaf in torch.utils._pytree.tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
-def id_attention_flops(x: Size, stats: Size, weight: Size, sums: Size, offsets: Size, id_kv: Size, *rest: int) -> int:
+def id_attention_flops(
+    x: Size,
+    missing: Size,
+    weight: Size,
+    moved: Size,
+    sums: Size,
+    offsets: Size,
+    id_kv: Size,
+    heads: int,
+    keys: int,
+    _: float,
+) -> int:
     """Of the projection, and of the attention where it is not folded into it."""
-    *_, keys = rest
     rows, columns = x[0] * x[1], weight[1]
     return 2 * rows * x[2] * columns + (4 * rows * keys * columns if id_kv else 0)
 

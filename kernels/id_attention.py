@@ -1,12 +1,15 @@
 """Video tokens to attention over a face's tokens in one launch: LayerNorm, projection, attention; also folded.
 
-    z = rstd (x W^T - mean sums) + offsets        the LayerNorm, its gain inside W: sums = W 1, offsets = W_q bias
-    plain    out_h = softmax(z_h K_h^T / sqrt d) V_h          W = W_q gain
-    folded   out_h = softmax(z_h)                             W_h = K_h W_q[h] gain / sqrt d: a row a key
+    z = x W^T + moved                                 of the tokens x + missing: moved = missing W^T
+    z = rstd (x W^T + moved - mean sums) + offsets    with a LayerNorm, its gain in W: sums = W 1, offsets = W_q bias
+    plain    out_h = softmax(z_h K_h^T / sqrt d) V_h  W = W_q gain
+    folded   out_h = softmax(z_h)                     W_h = K_h W_q[h] gain / sqrt d: a row a key
 
 A program takes `BLOCK_M` tokens of one head: the projection's loop over D leaves that head's queries (or logits) in
-registers, where everything else happens. Up to 128 keys are one tile; more are looped over with an online softmax.
-Logits and softmax are float32. `sums` are of the rounded weights, so that a mean cancels exactly however large it is.
+registers, where everything else happens. Mean and deviation come from the tiles that this loop reads, by sums of what
+exceeds a row's mean over its first tile: a large mean then costs the deviation no digits. Up to 128 keys are one tile;
+more are looped over with an online softmax. Logits and softmax are float32. `sums` are of the rounded weights, so that
+a mean cancels exactly however large it is.
 
 B batch, N video tokens, D width, K identity tokens, d channels a head; weights and id_kv of batch 1 serve all.
 Source: FantasyID paper, section 3.5. Ground truth: `reference.id_attention`.
@@ -23,6 +26,8 @@ from fantasyid_engine.kernels.launch import fits, launch, row_major
 
 ONE_TURN = 128
 """Up to so many keys are one tile."""
+RUN = tl.constexpr(8)
+"""Channels of a row that a thread reads at once."""
 TURN = 64
 """Keys of one turn of the loop over more of them; at 128 an A100 would spill registers."""
 
@@ -47,8 +52,9 @@ def _values(v_at, start, keys, columns, cols, col_inside, BLOCK_K: tl.constexpr)
 @triton.jit
 def _attention(
     x_ptr,
-    stats_ptr,
+    missing_ptr,
     weight_ptr,
+    moved_ptr,
     sums_ptr,
     offsets_ptr,
     keys_ptr,
@@ -58,11 +64,11 @@ def _attention(
     dim,
     keys,
     scale,
+    eps,
     x_batch,
     x_token,
-    stats_batch,
     weight_batch,
-    sums_batch,
+    columns_batch,
     kv_batch,
     kv_head,
     out_batch,
@@ -72,6 +78,7 @@ def _attention(
     FOLDED: tl.constexpr,
     COLUMNS: tl.constexpr,
     ONE_TURN: tl.constexpr,
+    RAGGED: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
@@ -88,17 +95,38 @@ def _attention(
     x_at = x_ptr + batch * x_batch + rows[:, None] * x_token
     weight_at = weight_ptr + batch * weight_batch + (head * COLUMNS + cols).to(tl.int64)[None, :] * dim
     z = tl.zeros((BLOCK_M, BLOCK_C), tl.float32)
+    base = tl.zeros((BLOCK_M,), tl.float32)
+    total = tl.zeros((BLOCK_M, BLOCK_D // RUN), tl.float32)
+    squares = tl.zeros((BLOCK_M, BLOCK_D // RUN), tl.float32)
+    if NORM:
+        first = tl.arange(0, BLOCK_D)
+        there = first < dim
+        x = tl.load(x_at + first[None, :], mask=row_inside[:, None] & there[None, :], other=0.0).to(tl.float32)
+        x += tl.load(missing_ptr + first, mask=there, other=0.0)[None, :]
+        base = tl.sum(x, 1) / tl.minimum(dim, BLOCK_D)
     for start in range(0, dim, BLOCK_D):
         along = start + tl.arange(0, BLOCK_D)
         a = tl.load(x_at + along[None, :], mask=row_inside[:, None] & (along[None, :] < dim), other=0.0)
         b = tl.load(weight_at + along[:, None], mask=(along[:, None] < dim) & col_inside[None, :], other=0.0)
         z = tl.dot(a, b, z, input_precision=PRECISION)
+        if NORM:
+            y = a.to(tl.float32) + tl.load(missing_ptr + along, mask=along < dim, other=0.0)[None, :] - base[:, None]
+            if RAGGED:
+                y = tl.where((along < dim)[None, :], y, 0.0)
+            y = tl.reshape(y, (BLOCK_M, BLOCK_D // RUN, RUN))  # runs that one thread holds
+            total += tl.sum(y, 2)
+            squares += tl.sum(y * y, 2)
+            # Always true, and no instruction in the end. It uses z inside the loop, so that the product is waited for
+            # before its tile of x is filled anew: on sm_90 Triton 3.7 leaves one product in flight, but has no buffer
+            # for that where a tile has a second reader. benchmarks/compile_report.py looks for it.
+            z = tl.where(start < dim, z, 0.0)
 
+    own = batch * columns_batch + head * COLUMNS + cols
+    z += tl.load(moved_ptr + own, mask=col_inside, other=0.0)[None, :]
     if NORM:
-        stats_at = stats_ptr + batch * stats_batch + rows * 2
-        mean = tl.load(stats_at, mask=row_inside, other=0.0)
-        rstd = tl.load(stats_at + 1, mask=row_inside, other=0.0)
-        own = batch * sums_batch + head * COLUMNS + cols
+        beyond = tl.sum(total, 1) / dim
+        mean = base + beyond
+        rstd = 1.0 / tl.sqrt(tl.maximum(tl.sum(squares, 1) / dim - beyond * beyond, 0.0) + eps)
         sums = tl.load(sums_ptr + own, mask=col_inside, other=0.0)
         offsets = tl.load(offsets_ptr + own, mask=col_inside, other=0.0)
         z = rstd[:, None] * (z - mean[:, None] * sums[None, :]) + offsets[None, :]
@@ -139,61 +167,61 @@ def _attention(
 @torch.library.custom_op("fantasyid::id_attention", mutates_args=())
 def id_attention(
     x: Tensor,
-    stats: Tensor | None,
+    missing: Tensor,
     weight: Tensor,
+    moved: Tensor,
     sums: Tensor | None,
     offsets: Tensor | None,
     id_kv: Tensor | None,
     heads: int,
     keys: int,
+    eps: float,
 ) -> Tensor:
-    """Attention of video tokens to a face.
+    """Attention of the video tokens x + missing to a face.
 
     Args:
         x: video tokens [B, N, D], any strides.
-        stats: mean and 1 / standard deviation of x's rows [B, N, 2] float32, in pairs; None for no LayerNorm.
+        missing: what they lie without [D] float32.
         weight: [1 or B, heads * C, D] in x's dtype; C is d, or at least `keys` where it is folded.
-        sums: of the weight's rows [1 or B, heads * C] float32, with `stats`.
+        moved: missing W^T [1 or B, heads * C] float32.
+        sums: of the weight's rows, as `moved`; None for no LayerNorm.
         offsets: as `sums`, what is added.
         id_kv: [2, 1 or B, heads, K, d] in x's dtype; None where it is folded into `weight`.
         heads: number of heads.
         keys: K.
+        eps: the LayerNorm's.
 
     Returns:
         [B, N, heads * d] in x's dtype; folded: the weights of all keys [B, N, heads * C], 0 behind each head's last.
     """
-    columns = _check(x, stats, weight, sums, offsets, id_kv, heads, keys)
+    columns = _check(x, missing, weight, (moved, sums, offsets), id_kv, heads, keys)
     (batch, tokens, dim), folded = x.shape, id_kv is None
     out = torch.empty((batch, tokens, heads * columns), dtype=x.dtype, device=x.device)
-    x, weight = row_major(x), weight.contiguous()
+    x, weight, normed = row_major(x), weight.contiguous(), sums is not None
     k, v = (x, x) if id_kv is None else id_kv.contiguous().unbind(0)
     one, lone = len(weight) == 1, id_kv is None or id_kv.shape[1] == 1
-    sums, offsets = (x if part is None else part.contiguous() for part in (sums, offsets))
+    moved = moved.contiguous()
+    sums, offsets = (moved if part is None else part.contiguous() for part in (sums, offsets))
     block_c = max(16, triton.next_power_of_2(columns))
     exact = x.element_size() == 4  # no tensor cores: for tests, not for speed
-    block_m = 32 if exact else 128
+    block_m, block_d = (32, 16) if exact else (128, 64)
     launch(
         _attention,
         (triton.cdiv(tokens, block_m) * heads, batch),
-        *(x, x if stats is None else stats, weight, sums, offsets, k, v, out, tokens, dim, keys),
-        1.0 if folded else 1 / math.sqrt(columns),
-        *(
-            x.stride(0),
-            x.stride(1),
-            0 if stats is None else stats.stride(0),
-            0 if one else weight.stride(0),
-            0 if one else heads * columns,
-        ),
+        *(x, missing.contiguous(), weight, moved, sums, offsets, k, v, out, tokens, dim, keys),
+        *(1.0 if folded else 1 / math.sqrt(columns), eps),
+        *(x.stride(0), x.stride(1), 0 if one else weight.stride(0), 0 if one else heads * columns),
         *(0 if lone else k.stride(0), 0 if folded else k.stride(1)),
         *(out.stride(0), out.stride(1), heads),
-        NORM=stats is not None,
+        NORM=normed,
         FOLDED=folded,
         COLUMNS=columns,
         ONE_TURN=keys <= ONE_TURN,
+        RAGGED=dim % block_d != 0,
         PRECISION="ieee" if exact else "tf32",
         BLOCK_M=block_m,
         BLOCK_C=block_c,
-        BLOCK_D=16 if exact else 64,
+        BLOCK_D=block_d,
         BLOCK_K=max(16, triton.next_power_of_2(keys)) if keys <= ONE_TURN else TURN,
         num_warps=8,
         num_stages=3,
@@ -203,24 +231,22 @@ def id_attention(
 
 def _check(
     x: Tensor,
-    stats: Tensor | None,
+    missing: Tensor,
     weight: Tensor,
-    sums: Tensor | None,
-    offsets: Tensor | None,
+    vectors: tuple[Tensor | None, ...],
     id_kv: Tensor | None,
     heads: int,
     keys: int,
 ) -> int:
     """-> columns a head."""
-    batch, tokens, dim = x.shape
+    batch, _, dim = x.shape
     columns = weight.shape[1] // heads
     right = weight.shape[1:] == (heads * columns, dim) and len(weight) in (1, batch) and weight.dtype == x.dtype
     fits("id_attention", right, f"weight {tuple(weight.shape)} for {heads} heads, x {tuple(x.shape)}")
-    fits("id_attention", (stats is None) == (sums is None) == (offsets is None), "stats, sums and offsets go together")
-    for part, shape in ((sums, weight.shape[:2]), (offsets, weight.shape[:2]), (stats, (batch, tokens, 2))):
+    fits("id_attention", (vectors[1] is None) == (vectors[2] is None), "sums and offsets go together")
+    for part, shape in ((missing, (dim,)), *((vector, weight.shape[:2]) for vector in vectors)):
         right = part is None or (part.shape == shape and part.dtype == torch.float32)
-        fits("id_attention", right, f"stats, sums or offsets; expected {tuple(shape)} float32")
-    fits("id_attention", stats is None or stats.stride()[1:] == (2, 1), "stats do not lie in pairs")
+        fits("id_attention", right, f"missing, moved, sums or offsets; expected {tuple(shape)} float32")
     if id_kv is None:
         fits(
             "id_attention", 1 <= keys <= columns <= ONE_TURN, f"{keys} keys in {columns} columns, of {ONE_TURN} at most"
@@ -232,5 +258,5 @@ def _check(
 
 
 @id_attention.register_fake
-def _(x: Tensor, stats: Tensor | None, weight: Tensor, *rest: object) -> Tensor:
+def _(x: Tensor, missing: Tensor, weight: Tensor, *rest: object) -> Tensor:
     return x.new_empty((*x.shape[:2], weight.shape[1]))

@@ -38,6 +38,16 @@ class Norm(NamedTuple):
     offsets: Tensor
 
 
+class Missing(NamedTuple):
+    """What the video tokens lie without: a vector [D], and what a sublayer's queries or logits lose by that.
+
+    Both are float32: `channels` [D], `columns` [1 or B, heads * C], which `columns_of` gives.
+    """
+
+    channels: Tensor
+    columns: Tensor
+
+
 class LayerAware(NamedTuple):
     """What follows the 1x1 projection in F_l: taps [D, 3, 3], then a LayerNorm's weight and bias [D]."""
 
@@ -128,19 +138,31 @@ def fold(layer: Sublayer, id_kv: Tensor) -> Folded:
     return Folded(count, logits, sums, offsets, made)
 
 
+def columns_of(missing_SD: Tensor, layer: Sublayer, face: Tensor | Folded) -> Tensor:
+    """Of vectors [S, D] float32, for a face as `id_injection` takes it -> [S, 1 or B, heads * C]."""
+    weight = face.logits if isinstance(face, Folded) else layer.queries[None]
+    return torch.einsum("sd,bcd->sbc", missing_SD, weight.to(missing_SD.dtype))
+
+
 def id_injection(
-    x_BND: Tensor, stats_BN2: Tensor | None, layer: Sublayer, face: Tensor | Folded, grid: tuple[int, int, int]
+    x_BND: Tensor,
+    missing: Missing,
+    layer: Sublayer,
+    face: Tensor | Folded,
+    grid: tuple[int, int, int],
+    eps: float,
 ) -> None:
-    """Adds what a face says to the video tokens, in place.
+    """Adds what a face says to the video tokens x + missing onto x, in place.
 
     Args:
         x_BND: video tokens [B, N, D]; any strides of B and N.
-        stats_BN2: what `gate_residual` said of x's rows; None where the sublayer has no LayerNorm in front.
+        missing: what they lie without.
         layer: one layer's weights, in x's dtype.
         face: id_kv [2, 1 or B, heads, K, d], or what `fold` made of it for this layer.
         grid: N as (latent frames, rows, columns).
+        eps: of the LayerNorm in front, where there is one.
     """
-    attended = _attention(x_BND, stats_BN2, layer, face)
+    attended = _attention(x_BND, missing, layer, face, eps)
     out = face.out if isinstance(face, Folded) else layer.out.T[None]
     if layer.layer_aware is None:
         x_BND.baddbmm_(attended, out.expand(len(x_BND), -1, -1))
@@ -155,17 +177,19 @@ def id_injection(
         x_BND.copy_(reference.layer_aware(x_BND, m_BND, rest.taps, rest.weight, rest.bias, grid, rest.eps))
 
 
-def _attention(x_BND: Tensor, stats_BN2: Tensor | None, layer: Sublayer, face: Tensor | Folded) -> Tensor:
+def _attention(x_BND: Tensor, missing: Missing, layer: Sublayer, face: Tensor | Folded, eps: float) -> Tensor:
     if isinstance(face, Folded):
         weight, sums, offsets, id_kv, keys = face.logits, face.sums, face.offsets, None, face.keys
     else:
         weight, id_kv, keys = layer.queries[None], face, face.shape[3]
         sums, offsets = (None, None) if layer.norm is None else (layer.norm.sums[None], layer.norm.offsets[None])
+    channels, columns = missing
+    arguments = (channels, weight, columns, sums, offsets, id_kv, layer.heads, keys, eps)
     if not wants_triton(x_BND, weight):
-        return reference.id_attention(x_BND, stats_BN2, weight, sums, offsets, id_kv, layer.heads, keys)
+        return reference.id_attention(x_BND, *arguments)
     from fantasyid_engine.kernels import id_attention as op
 
-    return op.id_attention(x_BND, stats_BN2, weight, sums, offsets, id_kv, layer.heads, keys)
+    return op.id_attention(x_BND, *arguments)
 
 
 def _columns(keys: int) -> int:

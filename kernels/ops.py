@@ -11,45 +11,47 @@ from fantasyid_engine.kernels.dispatch import wants_mesh_triton, wants_triton
 
 
 def norm_modulate(
-    h_BTD: Tensor, weight_D: Tensor, bias_D: Tensor, modulation_B6D: Tensor, length: int, eps: float
-) -> Tensor:
-    """LayerNorm(h) (1 + scale) + shift, of text (the first `length` tokens) and video by their own rows."""
-    if not wants_triton(h_BTD, weight_D, modulation_B6D):
-        return reference.norm_modulate(h_BTD, weight_D, bias_D, modulation_B6D, length, eps)
-    from fantasyid_engine.kernels import norm_modulate as op
-
-    return op.norm_modulate(h_BTD, weight_D, bias_D, modulation_B6D, length, eps)
-
-
-def gate_residual(
-    h_BTD: Tensor, d_BTD: Tensor, modulation_B6D: Tensor, length: int, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Gives h + gate d, of text and video by their own gates, and what `row_stats` says of its rows."""
-    if not wants_triton(h_BTD, d_BTD, modulation_B6D):
-        h_BTD = reference.gate_residual(h_BTD, d_BTD, modulation_B6D, length)
-        return h_BTD, reference.row_stats(h_BTD, eps)
-    from fantasyid_engine.kernels import norm_modulate as op
-
-    return op.gate_residual(h_BTD, d_BTD, modulation_B6D, length, eps)
-
-
-def gate_residual_norm_modulate(
     h_BTD: Tensor,
-    d_BTD: Tensor,
-    gates_B6D: Tensor,
+    missing_D: Tensor,
     weight_D: Tensor,
     bias_D: Tensor,
     modulation_B6D: Tensor,
     length: int,
     eps: float,
-) -> tuple[Tensor, Tensor]:
-    """`gate_residual` with `gates`, then `norm_modulate` of it with `modulation` -> both results."""
-    if not wants_triton(h_BTD, d_BTD, gates_B6D, weight_D, modulation_B6D):
-        h_BTD = reference.gate_residual(h_BTD, d_BTD, gates_B6D, length)
-        return h_BTD, reference.norm_modulate(h_BTD, weight_D, bias_D, modulation_B6D, length, eps)
+) -> Tensor:
+    """LayerNorm(h) (1 + scale) + shift, of text (the first `length` tokens) and video by their own rows.
+
+    To the video `missing` (float32) is added first.
+    """
+    if not wants_triton(h_BTD, weight_D, modulation_B6D):
+        return reference.norm_modulate(h_BTD, missing_D, weight_D, bias_D, modulation_B6D, length, eps)
     from fantasyid_engine.kernels import norm_modulate as op
 
-    return op.gate_residual_norm_modulate(h_BTD, d_BTD, gates_B6D, weight_D, bias_D, modulation_B6D, length, eps)
+    return op.norm_modulate(h_BTD, missing_D, weight_D, bias_D, modulation_B6D, length, eps)
+
+
+def gate_weight(weight_DK: Tensor, gate_D: Tensor) -> Tensor:
+    """A linear layer's weights times a gate of each output."""
+    if not wants_triton(weight_DK, gate_D):
+        return reference.gate_weight(weight_DK, gate_D)
+    from fantasyid_engine.kernels import gate_weight as op
+
+    return op.gate_weight(weight_DK, gate_D)
+
+
+def gated_linear_(
+    h_BTD: Tensor, x_BTK: Tensor, weight_DK: Tensor, bias_D: Tensor, modulation_16D: Tensor, length: int
+) -> None:
+    """Adds gate (x W^T + bias) to text tokens, gate (x W^T) to video tokens, in place.
+
+    Onto the video the product itself adds, with the gate in its weights; there is no room in it for the bias too, which
+    those who read the video add. The text has another gate, and is too few tokens to pay for weights of its own.
+    """
+    text, video = h_BTD[:, :length], h_BTD[:, length:]
+    weights = gate_weight(weight_DK, modulation_16D[0, 2])
+    video.baddbmm_(x_BTK[:, length:], weights.T.expand(len(h_BTD), -1, -1))
+    made = torch.baddbmm(bias_D, x_BTK[:, :length], weight_DK.T.expand(len(h_BTD), -1, -1))
+    text.addcmul_(made, modulation_16D[0, 5])
 
 
 def linear_gelu(x_BTD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

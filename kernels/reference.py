@@ -16,20 +16,27 @@ Grid = tuple[int, int, int]
 
 
 def norm_modulate(
-    h_BTD: Tensor, weight_D: Tensor, bias_D: Tensor, modulation_B6D: Tensor, length: int, eps: float
+    h_BTD: Tensor,
+    missing_D: Tensor,
+    weight_D: Tensor,
+    bias_D: Tensor,
+    modulation_B6D: Tensor,
+    length: int,
+    eps: float,
 ) -> Tensor:
-    """LayerNorm(h) (1 + scale) + shift, of text (the first `length` tokens) and video by their own rows."""
+    """LayerNorm(h) (1 + scale) + shift, of text (the first `length` tokens) and video by their own rows.
+
+    To the video `missing` is added first.
+    """
     shift, scale, _, text_shift, text_scale, _ = modulation_B6D[:, :, None].unbind(1)
-    normed = F.layer_norm(h_BTD, h_BTD.shape[-1:], weight_D, bias_D, eps)
-    text = normed[:, :length] * (1 + text_scale) + text_shift
-    return torch.cat([text, normed[:, length:] * (1 + scale) + shift], dim=1)
+    text, video = h_BTD[:, :length], (h_BTD[:, length:] + missing_D).to(h_BTD.dtype)
+    text, video = (F.layer_norm(x, x.shape[-1:], weight_D, bias_D, eps) for x in (text, video))
+    return torch.cat([text * (1 + text_scale) + text_shift, video * (1 + scale) + shift], dim=1)
 
 
-def gate_residual(h_BTD: Tensor, d_BTD: Tensor, modulation_B6D: Tensor, length: int) -> Tensor:
-    """Gives h + gate d, of text and video by their own gates."""
-    gate, text_gate = modulation_B6D[:, 2, None], modulation_B6D[:, 5, None]
-    text = h_BTD[:, :length] + text_gate * d_BTD[:, :length]
-    return torch.cat([text, h_BTD[:, length:] + gate * d_BTD[:, length:]], dim=1)
+def gate_weight(weight_DK: Tensor, gate_D: Tensor) -> Tensor:
+    """A linear layer's weights times a gate of each output."""
+    return gate_D[:, None] * weight_DK
 
 
 def linear_gelu(x_BTD: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -68,31 +75,27 @@ def rotate(x_BHNd: Tensor, cos_Nd: Tensor, sin_Nd: Tensor) -> Tensor:
     return (x_BHNd.to(exact) * cos_Nd + turned * sin_Nd).to(x_BHNd.dtype)
 
 
-def row_stats(x_BND: Tensor, eps: float) -> Tensor:
-    """Mean and 1 / standard deviation of each row [B, N, 2], at least float32."""
-    exact = x_BND.to(torch.promote_types(x_BND.dtype, torch.float32))
-    variance, mean = torch.var_mean(exact, dim=-1, correction=0)
-    return torch.stack([mean, (variance + eps).rsqrt()], dim=-1)
-
-
 def id_attention(
     x_BND: Tensor,
-    stats_BN2: Tensor | None,
+    missing_D: Tensor,
     weight: Tensor,
+    moved: Tensor,
     sums: Tensor | None,
     offsets: Tensor | None,
     id_kv: Tensor | None,
     heads: int,
     keys: int,
+    eps: float,
 ) -> Tensor:
     """Video tokens to attention over a face's tokens: see `kernels.id_attention`.
 
-    Here the norm comes before the product, so that `sums` are not wanted.
+    Here both come before the product, what is missing and the norm, so that the values of `moved` and `sums` are not
+    wanted.
     """
     exact = torch.promote_types(x_BND.dtype, torch.float32)
-    if stats_BN2 is not None:
-        mean, rstd = stats_BN2[..., None].unbind(2)
-        x_BND = (rstd * (x_BND - mean)).to(x_BND.dtype)
+    x_BND = (x_BND + missing_D).to(x_BND.dtype)
+    if sums is not None:
+        x_BND = F.layer_norm(x_BND, x_BND.shape[-1:], eps=eps)
     z = (x_BND @ weight.mT).to(exact)
     if offsets is not None:
         z = z + offsets[:, None]

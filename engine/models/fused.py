@@ -1,21 +1,24 @@
 """The DiT on the kernels: the same computation as `dit.DiT`, for rendering.
 
     x = patches(latents) + embedded.video;  h = [text ; x]
-    each block:   n = norm_modulate(h);  q, k, v = qk_norm_rope(W_qkv n)
-                  h, n = gate_residual_norm_modulate(h, W_o attention(q, k, v))
-                  h = gate_residual(h, feed-forward(n));  id_injection(h's video, face), every `interval`-th
+    each block:   q, k, v = qk_norm_rope(W_qkv norm_modulate(h));  h += gate (W_o attention(q, k, v))
+                  h += gate (W_down gelu(W_up norm_modulate(h)))
+                  id_injection(h's video, face), every `interval`-th
     LayerNorm, adaLN, linear, unpatchify
 
-Text and video stay one tensor. What depends only on the timestep, the adaLN of every layer, is computed for all steps
-of a render before the first (794 M parameters at 5B, which then leave the GPU); what depends only on the face is folded
-into the injections' weights where that pays.
+Text and video stay one tensor, which every block changes in place: a gated residual is the end of the product before
+it. Such a product has no room for its bias, so the video lies without: what is missing is the sum of gate times bias so
+far, one vector a timestep and place, which readers add.
+
+What depends only on the timestep, the adaLN of every layer and what is missing, is computed for all steps of a render
+before the first (794 M parameters at 5B, which then leave the GPU); what depends only on the face is folded into the
+injections' weights where that pays.
 
 B batch, F latent frames, T text then video tokens, L text tokens, N video tokens, D width, S timesteps, M modulations,
-K identity tokens. Ground truth: `dit.DiT`.
+K identity tokens, C columns of a head. Ground truth: `dit.DiT`.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -23,11 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fantasyid_engine.kernels import ops
-from fantasyid_engine.kernels.id_injection import (
-    Folded,
-    fold,
-    id_injection,
-)
+from fantasyid_engine.kernels.id_injection import Folded, Missing, columns_of, fold, id_injection
 from fantasyid_engine.models.block import Block
 from fantasyid_engine.models.dit import DiT, check_inputs, unpatchify
 from fantasyid_engine.models.embedding import Embedded
@@ -37,11 +36,24 @@ Face = Sequence[Tensor | Folded]
 
 
 class Tables(NamedTuple):
-    """adaLN of a render's timesteps: of the blocks [S, M, 6, D], two a block, and of the output [S, 2, D]."""
+    """Of a render's timesteps: adaLN of the blocks [S, M, 6, D], two a block, and of the output [S, 2, D].
+
+    `missing` [S, M + 1, D], at least float32: what the video lies without before each of M products, and behind all.
+    """
 
     timesteps: tuple[int, ...]
     blocks: Tensor
     final: Tensor
+    missing: Tensor
+
+
+class Step(NamedTuple):
+    """`Tables` of one timestep, and of each injection what its queries or logits miss [1 or B, heads * C]."""
+
+    modulations: Tensor
+    final: Tensor
+    missing: Tensor
+    columns: tuple[Tensor, ...]
 
 
 class Modulation(NamedTuple):
@@ -56,7 +68,7 @@ class Modulation(NamedTuple):
 
 
 class FusedBlock(nn.Module):
-    """A block's weights, its three projections as one."""
+    """A block's weights, its three projections as one; it changes tokens h [B, T, D] in place."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
@@ -67,24 +79,31 @@ class FusedBlock(nn.Module):
         self.norm_q, self.norm_k, self.to_out = attn.norm_q, attn.norm_k, attn.to_out
         self.up, self.down = block.ff.up, block.ff.down
 
-    def attention(self, n_BTD: Tensor, embedded: Embedded) -> Tensor:
-        """Joint self-attention of modulated tokens [B, T, D], projected back."""
+    def attend_(self, h_BTD: Tensor, missing_D: Tensor, modulation: Tensor, length: int, embedded: Embedded) -> None:
+        """Adds gated joint self-attention to the tokens, but for the video's bias."""
+        n_BTD = ops.norm_modulate(h_BTD, missing_D, *_affine(self.attn_norm), modulation, length, self.attn_norm.eps)
+        made = self._attention(n_BTD, embedded)
+        ops.gated_linear_(h_BTD, made, *_affine(self.to_out), modulation, length)
+
+    def feed_(self, h_BTD: Tensor, missing_D: Tensor, modulation: Tensor, length: int) -> None:
+        """Adds the gated feed-forward to the tokens, but for the video's bias."""
+        n_BTD = ops.norm_modulate(h_BTD, missing_D, *_affine(self.ff_norm), modulation, length, self.ff_norm.eps)
+        made = ops.linear_gelu(n_BTD, *_affine(self.up))
+        ops.gated_linear_(h_BTD, made, *_affine(self.down), modulation, length)
+
+    def _attention(self, n_BTD: Tensor, embedded: Embedded) -> Tensor:
         qkv = self.to_qkv(n_BTD)
         q, k = ops.qk_norm_rope(
             qkv,
             self.num_heads,
-            (self.norm_q.weight, self.norm_q.bias),
-            (self.norm_k.weight, self.norm_k.bias),
+            _affine(self.norm_q),
+            _affine(self.norm_k),
             embedded.cos,
             embedded.sin,
             self.norm_q.eps,
         )
         v = qkv.unflatten(-1, (3, self.num_heads, -1))[:, :, 2].transpose(1, 2)
-        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-
-    def feed_forward(self, n_BTD: Tensor) -> Tensor:
-        """Modulated tokens [B, T, D] -> the same."""
-        return self.down(ops.linear_gelu(n_BTD, self.up.weight, self.up.bias))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 class FusedDiT(nn.Module):
@@ -142,18 +161,28 @@ class FusedDiT(nn.Module):
     @torch.inference_mode()
     def predictor(self, embedded: Embedded, id_kv: Tensor, timesteps: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
         """See `DiT.predictor`."""
-        tables, face = self.tables(timesteps), self.face(id_kv)
-        places = {t: place for place, t in enumerate(tables.timesteps)}
+        face = self.face(id_kv)
+        steps = dict(zip(timesteps, self.steps(timesteps, face), strict=True))
 
         def predict(x_BFCHW: Tensor, t: int) -> Tensor:
             check_inputs(self.config, x_BFCHW, embedded, id_kv)
-            place = places[t]
-            return self(x_BFCHW.to(self.dtype), tables.blocks[place], tables.final[place], embedded, face)
+            return self(x_BFCHW.to(self.dtype), steps[t], embedded, face)
 
         return predict
 
+    def steps(self, timesteps: Sequence[int], face: Face) -> list[Step]:
+        """What each of these timesteps brings, for a face that `face` returned."""
+        _, blocks, final, missing = self.tables(timesteps)
+        stride = 2 * self._injection.interval
+        # A face of another model is left to `check_inputs`, which says what does not fit.
+        columns = [
+            columns_of(missing[:, stride * turn + 2], layer, part)
+            for turn, (layer, part) in enumerate(zip(self._sublayers, face, strict=False))
+        ]
+        return [Step(*parts) for parts in zip(blocks, final, missing, zip(*columns, strict=True), strict=True)]
+
     def tables(self, timesteps: Sequence[int]) -> Tables:
-        """AdaLN of these timesteps; those of the last schedule are kept."""
+        """What depends on these timesteps alone; that of the last schedule is kept."""
         kept = self._tables
         if kept is None or kept.timesteps != tuple(timesteps):
             t_S = torch.tensor(timesteps, device=self.device)
@@ -162,8 +191,15 @@ class FusedDiT(nn.Module):
             for place, modulation in enumerate(self._modulations):
                 blocks[:, place] = modulation.of(emb_SE).unflatten(-1, (6, -1))
             final = self._final_modulation.of(emb_SE).unflatten(-1, (2, -1))
-            kept = self._tables = Tables(tuple(timesteps), blocks, final)
+            kept = self._tables = Tables(tuple(timesteps), blocks, final, self._missing(blocks))
         return kept
+
+    def _missing(self, blocks_SM6D: Tensor) -> Tensor:
+        """Sums of gate times bias over the products so far [S, M + 1, D]."""
+        blocks = [block for block in self.blocks if isinstance(block, FusedBlock)]
+        biases_MD = torch.stack([linear.bias for block in blocks for linear in (block.to_out, block.down)])
+        exact = torch.promote_types(biases_MD.dtype, torch.float32)
+        return F.pad((blocks_SM6D[:, :, 2].to(exact) * biases_MD).cumsum(1), (0, 0, 1, 0))
 
     def face(self, id_kv: Tensor) -> Face:
         """A face [I, 2, 1 or B, heads, K, d] for the injections, folded where this DiT folds."""
@@ -171,55 +207,39 @@ class FusedDiT(nn.Module):
             return tuple(id_kv)
         return tuple(fold(layer, kv) for layer, kv in zip(self._sublayers, id_kv, strict=True))
 
-    def forward(
-        self, latents_BFCHW: Tensor, modulations_M6D: Tensor, final_2D: Tensor, embedded: Embedded, face: Face
-    ) -> Tensor:
+    def forward(self, latents_BFCHW: Tensor, step: Step, embedded: Embedded, face: Face) -> Tensor:
         """One prediction; see `DiT.forward`.
 
         Args:
             latents_BFCHW: noisy latents [B, F, out_channels, H, W] in the model's dtype.
-            modulations_M6D: adaLN of one timestep, two a block.
-            final_2D: of the output.
+            step: one of what `steps` returned for this face.
             embedded: what `embed` returned.
             face: what `face` returned.
         """
         x_BND = self.patch_embed(latents_BFCHW, embedded)
         length = embedded.text.shape[1]
         h_BTD = torch.cat([embedded.text.expand(len(x_BND), -1, -1), x_BND], dim=1)
-        blocks = [block for block in self.blocks if isinstance(block, FusedBlock)]
-        mods = modulations_M6D[:, None].unbind(0)
+        video_BND = h_BTD[:, length:]
+        modulations = step.modulations[:, None].unbind(0)
+        missing = step.missing.unbind(0)
 
-        n_BTD = _norm(h_BTD, blocks[0].attn_norm, mods[0], length)
-        for i, (block, after) in enumerate(pairwise([*blocks, None])):
-            assert block is not None
-            attn_mod, ff_mod = mods[2 * i], mods[2 * i + 1]
-            h_BTD, n_BTD = _add_norm(h_BTD, block.attention(n_BTD, embedded), attn_mod, block.ff_norm, ff_mod, length)
-            d_BTD = block.feed_forward(n_BTD)
+        for i, block in enumerate(self.blocks):
+            assert isinstance(block, FusedBlock)
+            block.attend_(h_BTD, missing[2 * i], modulations[2 * i], length, embedded)
+            block.feed_(h_BTD, missing[2 * i + 1], modulations[2 * i + 1], length)
             turn, rest = divmod(i, self._injection.interval)
-            if rest and after is not None:
-                h_BTD, n_BTD = _add_norm(h_BTD, d_BTD, ff_mod, after.attn_norm, mods[2 * i + 2], length)
+            if rest:
                 continue
-            h_BTD, stats_BT2 = ops.gate_residual(h_BTD, d_BTD, ff_mod, length, self._injection.norm_eps)
-            if not rest:
-                layer, video = self._sublayers[turn], slice(length, None)
-                stats_BN2 = None if layer.norm is None else stats_BT2[:, video]
-                id_injection(h_BTD[:, video], stats_BN2, layer, face[turn], embedded.grid)
-            if after is not None:
-                n_BTD = _norm(h_BTD, after.attn_norm, mods[2 * i + 2], length)
+            lacks = Missing(missing[2 * i + 2], step.columns[turn])
+            id_injection(video_BND, lacks, self._sublayers[turn], face[turn], embedded.grid, self._injection.norm_eps)
 
-        shift, scale = final_2D
-        x_BND = self.norm_out(self.norm_final(h_BTD[:, length:])) * (1 + scale) + shift
+        shift, scale = step.final
+        x_BND = self.norm_out(self.norm_final(video_BND.add_(missing[-1]))) * (1 + scale) + shift
         return unpatchify(self.proj_out(x_BND), embedded.grid, self.config)
 
 
-def _norm(h_BTD: Tensor, norm: nn.LayerNorm, modulation: Tensor, length: int) -> Tensor:
-    return ops.norm_modulate(h_BTD, norm.weight, norm.bias, modulation, length, norm.eps)
-
-
-def _add_norm(
-    h_BTD: Tensor, d_BTD: Tensor, gates: Tensor, norm: nn.LayerNorm, modulation: Tensor, length: int
-) -> tuple[Tensor, Tensor]:
-    return ops.gate_residual_norm_modulate(h_BTD, d_BTD, gates, norm.weight, norm.bias, modulation, length, norm.eps)
+def _affine(layer: nn.Linear | nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    return layer.weight, layer.bias
 
 
 def _put_by(linear: nn.Linear) -> Modulation:

@@ -23,4 +23,4 @@ def test_compiles_for_gpus_that_are_not_there(tmp_path):
         env=os.environ | {"TRITON_CACHE_DIR": str(tmp_path)},
     )
     assert told.returncode == 0, told.stderr
-    assert "10 kernels compiled for sm_80, sm_90" in told.stdout
+    assert "9 kernels compiled for sm_80, sm_90" in told.stdout

@@ -59,7 +59,7 @@ def test_a_gpu_runs_the_kernels(monkeypatch, device):
 
 class _Layer(torch.nn.Module):
     def forward(self, h: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        return ops.norm_modulate(h, table[0, 0], table[0, 1], table, 1, 1e-5)
+        return ops.norm_modulate(h, table[0, 2], table[0, 0], table[0, 1], table, 1, 1e-5)
 
 
 def test_an_export_holds_plain_operators():

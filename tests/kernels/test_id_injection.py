@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fantasyid_engine.kernels import id_attention as op
-from fantasyid_engine.kernels import ops, reference
 from fantasyid_engine.kernels.id_injection import (
     Folded,
     LayerAware,
+    Missing,
     Sublayer,
+    columns_of,
     fold,
     folded_bytes,
     id_injection,
@@ -39,10 +40,11 @@ SHAPES = [  # form, B, batch of the face, grid, D, heads, d, K
 
 
 class Case(NamedTuple):
-    """Weights as a checkpoint has them, tokens and a face."""
+    """Weights as a checkpoint has them, tokens, what they lie without, and a face."""
 
     form: str
     x: Tensor
+    missing: Tensor
     id_kv: Tensor
     queries: Tensor
     out: Tensor
@@ -55,7 +57,7 @@ class Case(NamedTuple):
         return self.id_kv.shape[2]
 
     def double(self) -> "Case":
-        made = (part.double() for part in (self.x, self.id_kv, self.queries, self.out))
+        made = (part.double() for part in (self.x, self.missing, self.id_kv, self.queries, self.out))
         norm = (self.norm[0].double(), self.norm[1].double())
         return Case(self.form, *made, norm, self.taps.double(), self.grid)
 
@@ -75,6 +77,7 @@ def make(form: str, B: int, faces: int, grid, D: int, heads: int, d: int, K: int
     return Case(
         form,
         drawn(0, B, tokens, D) + 2,
+        draw(7, D, dtype=torch.float32, device=device),
         drawn(1, 2, faces, heads, K, d),
         drawn(2, inner, D, scale=2 / math.sqrt(D)),
         drawn(3, D, inner, scale=1 / math.sqrt(inner)),
@@ -85,15 +88,17 @@ def make(form: str, B: int, faces: int, grid, D: int, heads: int, d: int, K: int
 
 
 def inject(x: Tensor, case: Case, face: Tensor | Folded) -> None:
-    """As the DiT does it: the rows' statistics come from the pass before."""
+    """As the DiT does it."""
     layer = case.ready()
-    id_injection(x, None if layer.norm is None else reference.row_stats(x, EPS), layer, face, case.grid)
+    missing = Missing(case.missing, columns_of(case.missing[None], layer, face)[0])
+    id_injection(x, missing, layer, face, case.grid, EPS)
 
 
 def formula(case: Case) -> Tensor:
-    """The sublayer as the module docstring writes it, in plain torch."""
+    """The sublayer as the module docstring writes it, in plain torch, onto x as it lies."""
     x, d = case.x, case.id_kv.shape[-1]
-    normed = F.layer_norm(x, x.shape[-1:], *case.norm, EPS) if case.form == "released" else x
+    whole = (x + case.missing).to(x.dtype)
+    normed = F.layer_norm(whole, x.shape[-1:], *case.norm, EPS) if case.form == "released" else whole
     q = (normed @ case.queries.T).unflatten(-1, (case.heads, d)).transpose(1, 2)
     k, v = case.id_kv.expand(-1, len(x), -1, -1, -1)
     made = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2) @ case.out.T
@@ -138,16 +143,47 @@ def test_a_face_of_batch_one_serves_the_whole_batch(device):
     assert torch.equal(one, each)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "D", "folds"),
+    [
+        # Wider or folded, the product's sums of large terms would cost float32 its own last digits, norm or no norm.
+        pytest.param(torch.float32, 64, False, id="float32"),
+        pytest.param(torch.float16, 64, True, id="float16-folded"),
+        pytest.param(torch.float16, 200, False, id="float16-wide"),
+        pytest.param(torch.bfloat16, 200, True, id="bfloat16-wide-folded", marks=pytest.mark.gpu),
+    ],
+)
+def test_a_large_mean_cancels(dtype, D, folds, device):
+    """What all channels share must drown neither the rest of a row nor its deviation."""
+    case = make("released", 2, 1, (1, 1, 8), D, 1, 16, 5, dtype, device)
+    case = case._replace(x=case.x + 30)
+    exact, plain = formula(case.double()), formula(case)
+    inject(x := case.x.clone(), case, fold(case.ready(), case.id_kv) if folds else case.id_kv)
+    no_worse_than_torch("x", x, plain, exact)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_large_mean_cancels(dtype, device):
-    """Tokens and statistics come from the residual add; what all channels share must not drown the rest."""
-    case = make("released", 2, 1, (1, 1, 8), 64, 1, 16, 5, dtype, device)
-    gates = torch.ones(1, 6, 64, dtype=dtype, device=device)
-    x, stats = ops.gate_residual(30 * torch.ones_like(case.x), case.x, gates, 0, EPS)
+def test_rows_whose_beginning_is_unlike_the_rest(dtype, device):
+    """The deviation is summed from the mean over a row's first channels, which may be far from that of the row."""
+    case = make("released", 1, 1, (1, 1, 8), 256, 1, 16, 5, dtype, device)
+    x = case.x.clone()
+    x[..., :64] += 20
+    x[:, ::2, 100] = 300
     case = case._replace(x=x)
     exact, plain = formula(case.double()), formula(case)
-    id_injection(x := x.clone(), stats, case.ready(), case.id_kv, case.grid)
+    inject(x := case.x.clone(), case, case.id_kv)
     no_worse_than_torch("x", x, plain, exact)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_is_missing_may_be_larger_than_the_tokens(dtype, device):
+    """Tokens lie without the biases that belong to them; those may be most of them."""
+    case = make("released", 2, 1, (1, 1, 8), 96, 1, 16, 5, dtype, device)
+    case = case._replace(missing=20 * case.missing)
+    exact, plain = formula(case.double()), formula(case)
+    for face in (case.id_kv, fold(case.ready(), case.id_kv)):
+        inject(x := case.x.clone(), case, face)
+        no_worse_than_torch(type(face).__name__, x, plain, exact)
 
 
 @pytest.mark.parametrize(
@@ -168,25 +204,31 @@ def test_registration(device):
     case = make("released", 2, 1, (1, 1, 3), 32, 2, 16, 5, torch.float32, device)
     layer, folded = case.ready(), fold(case.ready(), case.id_kv)
     assert layer.norm is not None
-    stats = reference.row_stats(case.x, EPS)
-    plain = (case.x, stats, layer.queries[None], layer.norm.sums[None], layer.norm.offsets[None], case.id_kv, 2, 5)
-    torch.library.opcheck(op.id_attention, plain)
-    torch.library.opcheck(op.id_attention, (case.x, None, layer.queries[None], None, None, case.id_kv, 2, 5))
-    torch.library.opcheck(
-        op.id_attention, (case.x, stats, folded.logits, folded.sums, folded.offsets, None, 2, folded.keys)
-    )
+    columns, logits = (columns_of(case.missing[None], layer, face)[0] for face in (case.id_kv, folded))
+    start, end = (case.x, case.missing), (case.id_kv, 2, 5, EPS)
+    norm = (layer.norm.sums[None], layer.norm.offsets[None])
+    torch.library.opcheck(op.id_attention, (*start, layer.queries[None], columns, *norm, *end))
+    torch.library.opcheck(op.id_attention, (*start, layer.queries[None], columns, None, None, *end))
+    rest = (folded.logits, logits, folded.sums, folded.offsets, None, 2, folded.keys, EPS)
+    torch.library.opcheck(op.id_attention, (*start, *rest))
 
 
 def test_what_does_not_fit_is_named(device):
     case = make("released", 2, 1, (1, 1, 3), 32, 2, 16, 5, torch.float32, device)
-    weight = case.queries[None]
-    with pytest.raises(ValueError, match="stats, sums and offsets go together"):
-        op.id_attention(case.x, reference.row_stats(case.x, EPS), weight, None, None, case.id_kv, 2, 5)
+    weight, vector = case.queries[None], torch.zeros(1, 32, device=device)
+
+    def ask(weight: Tensor, moved: Tensor, sums: Tensor | None, id_kv: Tensor | None, keys: int) -> None:
+        op.id_attention(case.x, case.missing, weight, moved, sums, None, id_kv, 2, keys, EPS)
+
+    with pytest.raises(ValueError, match="sums and offsets go together"):
+        ask(weight, vector, vector, case.id_kv, 5)
+    with pytest.raises(ValueError, match=r"expected \(1, 32\) float32"):
+        ask(weight, vector[:, :31], None, case.id_kv, 5)
     with pytest.raises(ValueError, match=r"id_kv \(2, 1, 2, 5, 16\), 6 keys"):
-        op.id_attention(case.x, None, weight, None, None, case.id_kv, 2, 6)
+        ask(weight, vector, None, case.id_kv, 6)
     with pytest.raises(ValueError, match=r"weight \(1, 32, 31\)"):
-        op.id_attention(case.x, None, weight[..., :31], None, None, case.id_kv, 2, 5)
+        ask(weight[..., :31], vector, None, case.id_kv, 5)
     with pytest.raises(ValueError, match="17 keys in 16 columns"):
-        op.id_attention(case.x, None, weight, None, None, None, 2, 17)
+        ask(weight, vector, None, None, 17)
     with pytest.raises(ValueError, match="5 keys in 136 columns, of 128 at most"):
-        op.id_attention(case.x, None, torch.zeros(1, 272, 32, device=device), None, None, None, 2, 5)
+        ask(torch.zeros(1, 272, 32, device=device), torch.zeros(1, 272, device=device), None, None, 5)

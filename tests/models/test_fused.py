@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fantasyid_engine.config.schema import InjectionConfig, NetworkConfig
+from fantasyid_engine.kernels import ops, reference
 from fantasyid_engine.kernels.id_injection import Folded
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.models.fused import FusedDiT
@@ -78,12 +80,47 @@ def test_a_folded_face_says_the_same(form, kernels, monkeypatch):
     config = FORMS[form]
     latents, text, image, id_kv = asked(config, 5, torch.float32)
     right, fused = FusedDiT(plain(config)), FusedDiT(plain(config), folds=True)
-    embedded, tables = fused.embed(text, *SIZE, image), fused.tables(TIMESTEPS)
+    embedded = fused.embed(text, *SIZE, image)
     assert all(isinstance(part, Folded) for part in fused.face(id_kv))
     made, expected = (
-        dit(latents, tables.blocks[0], tables.final[0], embedded, dit.face(id_kv)) for dit in (fused, right)
+        dit(latents, dit.steps(TIMESTEPS, face)[0], embedded, face)
+        for dit, face in ((dit, dit.face(id_kv)) for dit in (fused, right))
     )
     torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_gated_weights_live_for_one_product(monkeypatch):
+    """Every product has its own in every step; together they would be a second copy of the network."""
+    monkeypatch.setenv("FANTASYID_KERNELS", "torch")
+    made: list[StorageWeakRef] = []
+
+    def watched(weight: Tensor, gate: Tensor) -> Tensor:
+        assert all(storage.expired() for storage in made)
+        gated = reference.gate_weight(weight, gate)
+        made.append(StorageWeakRef(gated.untyped_storage()))
+        return gated
+
+    monkeypatch.setattr(ops, "gate_weight", watched)
+    latents, text, image, id_kv = asked(RELEASED, 5, torch.float32)
+    fused = FusedDiT(plain(RELEASED))
+    fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)(latents, 500)
+    assert len(made) == 2 * RELEASED.dit.num_layers
+
+
+@torch.inference_mode()
+def test_biases_that_outweigh_the_tokens(monkeypatch):
+    """The video lies without them until it is read: nothing may be lost or counted twice, however large they are."""
+    monkeypatch.setenv("FANTASYID_KERNELS", "torch")
+    dit = plain(RELEASED)
+    for block in dit.blocks:
+        block.attn.to_out.bias.mul_(50)
+        block.ff.down.bias.mul_(50)
+    latents, text, image, id_kv = asked(RELEASED, 5, torch.float32)
+    embedded = dit.embed(text, *SIZE, image)
+    right = dit.predictor(embedded, id_kv, TIMESTEPS)(latents, 500)
+    made = FusedDiT(dit).predictor(embedded, id_kv, TIMESTEPS)(latents, 500)
+    torch.testing.assert_close(made, right, rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -91,6 +128,7 @@ def test_tables_are_made_once_a_schedule():
     fused = FusedDiT(plain(RELEASED))
     first = fused.tables(TIMESTEPS)
     assert first.blocks.shape == (3, 2 * RELEASED.dit.num_layers, 6, RELEASED.dit.dim)
+    assert first.missing.shape == (3, 2 * RELEASED.dit.num_layers + 1, RELEASED.dit.dim)
     assert fused.tables(TIMESTEPS) is first
     other = fused.tables((999, 19))
     torch.testing.assert_close(other.blocks, first.blocks[[0, 2]])
