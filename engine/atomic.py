@@ -58,6 +58,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def try_to_create(path: Path) -> None:
+    """Raises OSError where `path` could not be created; permissions alone do not tell of superusers or long names."""
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".partial", dir=parent):
+        pass
+
+
 @contextmanager
 def _creating(path: Path) -> Iterator[None]:
     try:

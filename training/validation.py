@@ -94,7 +94,7 @@ def render_samples(
                 num_inference_steps=steps,
             )
             result = engine.generate(request)
-            result.save(folder / "clips" / f"{sample.key}.mp4")
+            result.save(folder / "clips" / f"{sample.key}.mp4", signer=None)  # for the trainer's eyes alone
             yield sample.key, result.frames
 
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from fantasyid_engine.atomic import atomic_file
+from fantasyid_engine.atomic import atomic_file, try_to_create
 from fantasyid_engine.errors import OutputError
-from fantasyid_engine.video.write import try_to_create
 
 
 def check_folder(folder: Path, files: Sequence[str], *, overwrite: bool) -> None:

@@ -1,6 +1,6 @@
 """The face stage: a photo and vertices -> ID tokens, once a request.
 
-    photo -> crop -> bicubic to the tower's size, CLIP's mean and deviation -> tower -> the conditioner's tokens
+    photo -> crop -> `tower_input` -> tower -> the conditioner's tokens
 
 Vertices are the request's; or read off the photo, by networks that can (DECA and FLAME, or the model's own regressor);
 or the mesh's template, by a model that may. A change of shape moves what is read off.
@@ -11,29 +11,26 @@ Source: github.com/Fantasy-AMAP/fantasy-id @ c429092, infer.py.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fantasyid_engine.errors import InputError
 from fantasyid_engine.face.detect import FaceBox, Photo
 from fantasyid_engine.face.locate import Located, locate
 from fantasyid_engine.face.photo import decode_photo
+from fantasyid_engine.face.tower_input import tower_input
 from fantasyid_engine.face.vertex_reader import deca_picture, read_vertices_off
 from fantasyid_engine.face.vertices import decode_vertices
 from fantasyid_engine.request import Choice, DecaInput
 from fantasyid_engine.weights.model import Model
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 VerticesFrom = Literal["request", "photo", "template", "none"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: they would leave `digests` no place to stay
 class FaceInput:
     """What a request brings for its face: bytes of the photo and of the vertex file, and what messages call them.
 
@@ -49,9 +46,9 @@ class FaceInput:
     shape_change: tuple[float, ...] | None = None
     deca_input: DecaInput = "face"
 
-    @property
+    @cached_property
     def digests(self) -> dict[str, str]:
-        """Hex digests of the bytes of `image` and, where there are any, of `vertices`."""
+        """Hex digests of the bytes of `image` and, where there are any, of `vertices`; computed once."""
         inputs = {"image": self.photo} | ({} if self.vertices is None else {"vertices": self.vertices})
         return {name: hashlib.sha256(data).hexdigest() for name, data in inputs.items()}
 
@@ -143,21 +140,3 @@ def _deca_vertices(model: Model, photo: Photo, located: Located, face: FaceInput
         raise InputError("shape_unsupported", f"this model cannot change the shape so: {error}") from None
     neutral = model.network.config.form == "paper"
     return read_vertices_off(deca_picture(photo, box, face.deca_input), deca, flame, change_n, neutral=neutral)
-
-
-def tower_input(crop: NDArray[np.uint8], size: int) -> Tensor:
-    """RGB crop [S, S, 3] -> what `Tower.forward` takes, [1, 3, size, size] float32."""
-    return clip_normalised(resized_crop(crop, size))
-
-
-def resized_crop(crop: NDArray[np.uint8], size: int) -> Tensor:
-    """RGB crop [S, S, 3] -> [1, 3, size, size] float32, bicubic, from 0 to 1 but for what overshoots."""
-    picture = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None].float() / 255
-    return F.interpolate(picture, size=(size, size), mode="bicubic", align_corners=False, antialias=True)
-
-
-def clip_normalised(pictures_B3SS: Tensor) -> Tensor:
-    """Pictures from 0 to 1 -> by CLIP's mean and deviation."""
-    like = {"dtype": pictures_B3SS.dtype, "device": pictures_B3SS.device}
-    mean, deviation = (torch.tensor(values, **like)[:, None, None] for values in (CLIP_MEAN, CLIP_DEVIATION))
-    return (pictures_B3SS - mean) / deviation

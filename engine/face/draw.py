@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fantasyid_engine.atomic import atomic_file
+from fantasyid_engine.atomic import atomic_file, try_to_create
 from fantasyid_engine.errors import OutputError
 from fantasyid_engine.face.detect import FaceBox
 
@@ -54,7 +54,7 @@ def check_picture(path: Path, *, overwrite: bool = False) -> None:
     """Refuses, before any work, a path that is no new .png or .jpg; `overwrite` allows a file that is there.
 
     Raises:
-        OutputError: another suffix; something is there already.
+        OutputError: another suffix; something is there already; the place is no folder or not writable.
     """
     if path.suffix.lower() not in FORMATS:
         raise OutputError(f"cannot write {path}: pictures are .png or .jpg; name one of these")
@@ -63,6 +63,7 @@ def check_picture(path: Path, *, overwrite: bool = False) -> None:
             raise OutputError(f"cannot write {path}: it is a folder; name another")
         if path.exists() and not overwrite:
             raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
+        try_to_create(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from None
 

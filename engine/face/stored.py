@@ -8,7 +8,6 @@ Whoever has the file can make videos of the person: guard it as the photo.
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from fantasyid_engine.atomic import atomic_file
+from fantasyid_engine.atomic import atomic_file, try_to_create
 from fantasyid_engine.config.serialise import from_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError, InputError, OutputError, one_line
 from fantasyid_engine.face.conditioning import Conditioning, FaceRecord
@@ -60,14 +59,18 @@ def check_kept(path: Path, *, overwrite: bool) -> None:
     """Refuses, before any work, a path that is no new .safetensors; `overwrite` allows a file that is there.
 
     Raises:
-        OutputError: another suffix; something is there already.
+        OutputError: another suffix; something is there already; the place is no folder or not writable.
     """
     if path.suffix != ".safetensors":
         raise OutputError(f"cannot write {path}: a face is kept as .safetensors; name it so")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
-    if not os.access(path.parent if path.parent.exists() else Path.cwd(), os.W_OK):
-        raise OutputError(f"cannot write {path}: its folder may not be written in; name another place")
+    try:
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}: it is a folder; name another")
+        if path.exists() and not overwrite:
+            raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
+        try_to_create(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from None
 
 
 def save_kept(data: bytes, path: Path) -> None:

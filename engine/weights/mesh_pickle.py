@@ -12,16 +12,7 @@ from fantasyid_engine.config.schema import MeshConfig
 from fantasyid_engine.errors import WeightsError
 from fantasyid_engine.models.mesh import MeshHierarchy, SampleTable
 from fantasyid_engine.models.spirals import build_spirals
-from fantasyid_engine.weights.unpickle import SparseMatrix, load_arrays
-
-
-def hierarchy_from_pickle(path: Path, config: MeshConfig | None = None) -> MeshHierarchy:
-    """Reads the authors' pickle, and computes the spirals that theirs leaves to start-up.
-
-    Raises:
-        WeightsError: the pickle is refused, or has no such tables of the sizes that `config` names.
-    """
-    return hierarchy_of(load_arrays(path), path, config)
+from fantasyid_engine.weights.unpickle import SparseMatrix
 
 
 def is_hierarchy(tables: Any) -> bool:

@@ -1,9 +1,11 @@
 """Where a face's vertices come from: the request, else the photo, else the template, else an error; or nowhere."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from torch import Tensor
 
 from fantasyid_engine.engine import Engine
 from fantasyid_engine.errors import InputError
-from fantasyid_engine.face.conditioning import FaceInput, condition, tower_input
+from fantasyid_engine.face.conditioning import FaceInput, condition
+from fantasyid_engine.face.tower_input import tower_input
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.weights.model import Model
@@ -57,6 +60,33 @@ def crop() -> np.ndarray:
     seen = condition(model_of(reads_shape()), photo()).crop
     assert seen is not None
     return seen
+
+
+def test_a_render_hashes_its_photo_and_its_vertices_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the job, the cache and the record together."""
+    sha256, hashed = hashlib.sha256, []
+
+    def counting(data: Any = b"", **options: Any) -> Any:
+        hashed.append(data)
+        return sha256(data, **options)
+
+    image, vertices = photo().photo, ply(GIVEN)
+    request = VideoRequest(image=image, vertices=vertices, prompt="smile", num_inference_steps=1, num_frames=1)
+    with Engine(paper_model()) as engine:
+        monkeypatch.setattr(hashlib, "sha256", counting)
+        inputs = engine.generate(request).record["inputs"]
+    given = [data for data in hashed if isinstance(data, bytes)]
+    assert given.count(image) == given.count(vertices) == 1
+    assert inputs["image_sha256"] == sha256(image).hexdigest()
+    assert inputs["vertices_sha256"] == sha256(vertices).hexdigest()
+
+
+def test_a_changed_face_has_digests_of_its_own() -> None:
+    face = photo()
+    assert face.digests == {"image": hashlib.sha256(face.photo).hexdigest()}
+    other = replace(face, photo=b"another", vertices=b"ply")
+    expected = {"image": hashlib.sha256(b"another").hexdigest(), "vertices": hashlib.sha256(b"ply").hexdigest()}
+    assert other.digests == expected
 
 
 def test_given_vertices_win() -> None:

@@ -9,6 +9,8 @@ from fantasyid_engine.face.detect import FaceBox
 from fantasyid_engine.face.draw import BRIGHT, DARK, check_picture, draw_faces, write_picture
 from tests.face.pictures import blocks
 
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, where no user may write")
+
 
 def box(left: float, top: float, size: float) -> FaceBox:
     return FaceBox(left, top, size, size, None)
@@ -85,6 +87,9 @@ def test_write_and_read_again(tmp_path: Path) -> None:
         pytest.param("a", True, ".png or .jpg", id="no-suffix"),
         pytest.param("folder.png", True, "it is a folder", id="folder"),
         pytest.param("old.png", False, "exists already", id="exists"),
+        pytest.param("old.png/new/a.png", True, "Not a directory", id="below-a-file"),
+        pytest.param(f"{'x' * 252}.png", True, "too long", id="long-name"),
+        pytest.param("/proc/new/a.png", True, "name another place", id="not-writable", marks=NEEDS_PROC),
     ],
 )
 def test_where_no_picture_can_be_written(tmp_path: Path, name: str, overwrite: bool, says: str) -> None:
@@ -92,7 +97,8 @@ def test_where_no_picture_can_be_written(tmp_path: Path, name: str, overwrite: b
     (tmp_path / "old.png").write_bytes(b"old")
     with pytest.raises(OutputError, match=says) as caught:
         check_picture(tmp_path / name, overwrite=overwrite)
-    assert name in str(caught.value)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder.png", "old.png"]
     assert (tmp_path / "old.png").read_bytes() == b"old"
 
 
@@ -100,4 +106,5 @@ def test_overwrite(tmp_path: Path) -> None:
     (tmp_path / "old.png").write_bytes(b"old")
     check_picture(tmp_path / "old.png", overwrite=True)
     check_picture(tmp_path / "new.png")
-    assert not (tmp_path / "new.png").exists()
+    check_picture(tmp_path / "new" / "folder" / "new.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.png"]

@@ -75,7 +75,10 @@ def test_profile_that_cannot_be_used_is_ignored(mode: str, profile: bytes) -> No
 def hostile_exif() -> list:
     head = b"Exif\0\0MM\0*"
     entry = struct.Struct(">HHI4s")
-    ifd = lambda *entries: head + struct.pack(">IH", 8, len(entries)) + b"".join(entries) + bytes(4)  # noqa: E731
+
+    def ifd(*entries: bytes) -> bytes:
+        return head + struct.pack(">IH", 8, len(entries)) + b"".join(entries) + bytes(4)
+
     far = entry.pack(0x010F, 2, 0xFFFFFFF0, b"\xff\xff\xff\xf0")
     return [
         pytest.param(b"Exif\0\0", id="empty"),

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fantasyid_engine.engine import Engine
-from fantasyid_engine.errors import InputError
+from fantasyid_engine.errors import InputError, OutputError
 from fantasyid_engine.face.conditioning import Conditioning, FaceInput, condition
-from fantasyid_engine.face.stored import MAX_BYTES, read_kept, to_bytes
+from fantasyid_engine.face.stored import MAX_BYTES, check_kept, read_kept, to_bytes
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.weights.model import Model, load_model
 from tests.face.pictures import avatar, encoded, portrait
@@ -24,6 +24,7 @@ from tests.face_networks import face_networks
 from tests.small import hierarchy
 from tests.whole_model import paper_model, write_released_model
 
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, where no user may write")
 VERTICES = ply(hierarchy().template.numpy())
 
 
@@ -164,3 +165,32 @@ def test_the_header_says_what_it_is() -> None:
     header = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["face"])
     assert header["format"] == "fantasyid-face-1" and header["model"] == drawn().fingerprint
     assert header["record"]["detector"] is None and to_bytes(kept()[0], drawn()) == data
+
+
+@pytest.mark.parametrize("name", ["new.safetensors", "new/folder/new.safetensors", "old.safetensors"])
+def test_a_place_that_can_be_written_stays_as_it_is(name: str, tmp_path: Path) -> None:
+    (tmp_path / "old.safetensors").write_bytes(b"old")
+    check_kept(tmp_path / name, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.safetensors"]
+    assert (tmp_path / "old.safetensors").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("name", "overwrite", "says"),
+    [
+        pytest.param("me.txt", True, "a face is kept as .safetensors", id="suffix"),
+        pytest.param("folder.safetensors", True, "it is a folder; name another", id="folder"),
+        pytest.param("old.safetensors", False, "it exists already; name another or --overwrite", id="exists"),
+        pytest.param("old.safetensors/new/me.safetensors", True, "Not a directory", id="below-a-file"),
+        pytest.param(f"{'x' * 250}.safetensors", True, "too long", id="long-name"),
+        pytest.param("/proc/new/me.safetensors", True, "name another place", id="not-writable", marks=NEEDS_PROC),
+    ],
+)
+def test_where_no_face_can_be_kept(name: str, overwrite: bool, says: str, tmp_path: Path) -> None:
+    """Whatever the folder that the command runs in allows."""
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "old.safetensors").write_bytes(b"old")
+    with pytest.raises(OutputError, match=says) as caught:
+        check_kept(tmp_path / name, overwrite=overwrite)
+    assert str(caught.value).startswith(f"cannot write {tmp_path / name}: ") and "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder.safetensors", "old.safetensors"]

@@ -9,7 +9,8 @@ import trimesh
 
 from fantasyid_engine.face.vertices import MAX_BYTES, decode_vertices, read_vertices, vertices_bytes
 from fantasyid_engine.models.mesh import MeshHierarchy
-from fantasyid_engine.weights.mesh_pickle import hierarchy_from_pickle
+from fantasyid_engine.weights.mesh_pickle import hierarchy_of
+from fantasyid_engine.weights.unpickle import load_arrays
 from tests.face.pictures import assert_refused, little_memory
 from tests.face.plys import ply
 from tests.goldens import require_reference
@@ -29,7 +30,8 @@ def mesh() -> MeshHierarchy:
 @cache
 def newton() -> tuple[Path, MeshHierarchy]:
     faces = require_reference() / "faces"
-    return faces / "newton.ply", hierarchy_from_pickle(faces / "transform.pkl")
+    path = faces / "transform.pkl"
+    return faces / "newton.ply", hierarchy_of(load_arrays(path), path)
 
 
 def head() -> np.ndarray:

@@ -98,7 +98,7 @@ def test_the_shape_is_read_off_the_photo(run: Path, rendered: object) -> None:
     """Vertices of learnt people are within two millimetres of their own, root mean square; the template is not."""
     import torch
 
-    from fantasyid_engine.face.conditioning import clip_normalised
+    from fantasyid_engine.face.tower_input import clip_normalised
     from fantasyid_engine.weights.model import load_model
 
     model = load_model(run.parent / "model", dtype=torch.float32)

@@ -22,9 +22,9 @@ from fantasyid_engine.weights.folder import load_network
 from fantasyid_engine.weights.manifest import read_manifest, sha256
 from tests.goldens import require_reference
 from tests.small import RELEASED, hierarchy, randomise, write_released_folder
-from tests.weights.test_flame_pickle import dumps as flame_dumps
-from tests.weights.test_flame_pickle import model as flame_tables
-from tests.weights.test_flame_pickle import with_variables
+from tests.weights.flame_files import dumps as flame_dumps
+from tests.weights.flame_files import model as flame_tables
+from tests.weights.flame_files import with_variables
 
 TOWER = "EVA02_CLIP_L_336_psz14_s6B"
 STATE = {"a": torch.ones(2)}

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fantasyid_engine.face.conditioning import resized_crop
+from fantasyid_engine.face.tower_input import resized_crop
 
 
 def tower_picture(crop: NDArray[np.uint8], size: int) -> Tensor:

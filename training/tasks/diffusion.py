@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from fantasyid_engine.face.conditioning import clip_normalised
+from fantasyid_engine.face.tower_input import clip_normalised
 from fantasyid_engine.sampling.schedule import alphas_cumprod
 from fantasyid_engine.text.encoder import TextEncoder, token_ids
 from fantasyid_engine.training.data.sample import TrainingSample

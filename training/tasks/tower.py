@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.face.conditioning import clip_normalised
+from fantasyid_engine.face.tower_input import clip_normalised
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.recipe import TowerStage
 from fantasyid_engine.training.tasks.task import Batch, Task

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fantasyid_engine.face.conditioning import resized_crop
 from fantasyid_engine.face.crop import crop_head
 from fantasyid_engine.face.detect import FaceBox
 from fantasyid_engine.face.locate import AVATAR_SCALE
+from fantasyid_engine.face.tower_input import resized_crop
 from fantasyid_engine.training.avatar.clips import MIN_TURN, World, render_takes
 from fantasyid_engine.training.avatar.frames import Take
 from fantasyid_engine.training.avatar.head import make_head

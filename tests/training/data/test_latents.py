@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.text.encoder import TextEncoder
 from fantasyid_engine.training.data.latents import Interleaved, cached
 from fantasyid_engine.training.data.shards import write_shards
@@ -59,6 +60,37 @@ def test_parts_of_several_processes_keep_the_order(tmp_path: Path) -> None:
     assert all(sample.text is None for sample in found)
     again = cached(several, folder, model, process(0, 1), {}, text=False)
     assert [sample.key for sample in again] == [sample.key for sample in several]
+
+
+def test_neighbours_of_one_size_are_encoded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never more values at once than are allowed but for a clip that has more alone; the order stays."""
+    sides = [96, 96, 96, 32, 96, 32, 32, 160, 32]
+    several = [
+        replace(clips()[0], key=f"clip-{i}", frames=torch.randint(256, (9, 3, side, side), dtype=torch.uint8))
+        for i, side in enumerate(sides)
+    ]
+    model, seen = tiny_model(), []
+    encode, moments = model.vae.encode, []
+
+    def watched(x: torch.Tensor, **options: Any) -> Any:
+        seen.append((len(x), x.shape[-1]))
+        (posterior,) = encode(x, **options)
+        moments.extend(posterior.parameters.transpose(1, 2).half())
+        return (posterior,)
+
+    monkeypatch.setattr(model.vae, "encode", watched)
+    found = cached(several, tmp_path / "latents", model, process(0, 1), {}, text=False)
+    assert seen == [(2, 96), (1, 96), (1, 32), (1, 96), (2, 32), (1, 160), (1, 32)]
+    assert [sample.key for sample in found] == [sample.key for sample in several]
+    for sample, made, side in zip(found, moments, sides, strict=True):
+        assert sample.moments is not None and torch.equal(sample.moments, made)
+        assert sample.moments.shape == (5, 16, side // 4, side // 4)
+
+
+def test_a_clip_with_neither_latents_nor_frames(tmp_path: Path) -> None:
+    bare = [clips()[0], replace(clips()[1], frames=None)]
+    with pytest.raises(ConfigError, match=f"{bare[1].key} has neither latents nor frames"):
+        cached(bare, tmp_path / "latents", tiny_model(), process(0, 1), {}, text=False)
 
 
 def test_no_index_beyond_the_last(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fantasyid_engine.face.conditioning import CLIP_DEVIATION, CLIP_MEAN, tower_input
 from fantasyid_engine.face.crop import CROP_SIZE, crop_face
 from fantasyid_engine.face.detect import FaceBox
 from fantasyid_engine.face.pose import pose_from_landmarks
+from fantasyid_engine.face.tower_input import CLIP_DEVIATION, CLIP_MEAN, tower_input
 from fantasyid_engine.training.avatar.clips import World, draw_still
 from fantasyid_engine.training.avatar.frames import pack
 from fantasyid_engine.training.data.faces import FoundFace

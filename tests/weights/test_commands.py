@@ -4,41 +4,24 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from huggingface_hub.utils import close_session
 from typer.testing import CliRunner, Result
 
 from fantasyid_engine.cli import app
 from fantasyid_engine.errors import WeightsError
 from fantasyid_engine.weights.licences import LICENCES, not_accepted
-from tests.weights.hub import Hub, serve
-from tests.weights.pulls import DIT, MESH, PRESET, flip, new_client, new_home, published
+from tests.weights.hub import Hub
+from tests.weights.pulls import DIT, MESH, PRESET, flip
 
 COMMAND = Path(sys.executable).with_name("fantasyid-engine")
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    return published(tmp_path_factory.mktemp("published") / "model")
-
-
 @pytest.fixture
-def hub(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    new_client(monkeypatch, tmp_path)
-    with serve() as hub:
-        hub.commit(files)
-        yield hub
-        close_session()
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with the mesh; nothing is accepted."""
-    home = new_home(tmp_path / "home")
+def home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one that commands look in; nothing is accepted."""
     (home / "licences.json").unlink()
     monkeypatch.setenv("FANTASYID_MODELS", str(home))
     return home
