@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from fantasyid_engine.atomic import try_to_create
 from fantasyid_engine.config.serialise import read_json_object
 from fantasyid_engine.errors import InputError, OutputError, WeightsError
 from fantasyid_engine.request import VideoRequest
 from fantasyid_engine.runtime.plan import ExecutionPlan
-from fantasyid_engine.video.write import try_to_create
 from fantasyid_engine.weights.faces import digests_that_matter
 from fantasyid_engine.weights.manifest import sha256
 
@@ -96,7 +96,8 @@ def read_sidecar(
 
     Args:
         path: the sidecar.
-        image: the photo, where it is not where it was, or was not a file.
+        image: the photo, where it is not where it was, or was not a file. With another photo or face than the one that
+            was recorded the request names no consent.
         face: likewise the file of a face that was kept.
         vertices: likewise the vertex file.
 
@@ -118,15 +119,17 @@ def read_sidecar(
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise _Unreadable(f"{path} is no sidecar of a render: {place}: {first['msg']}") from None
-    recorded = sidecar.inputs
+    request, recorded = sidecar.request, sidecar.inputs
     for source, instead, digest in (
-        (sidecar.request.image, image, recorded.image_sha256),
-        (sidecar.request.face, face, recorded.face_sha256),
-        (sidecar.request.vertices, vertices, recorded.vertices_sha256),
+        (request.image, image, recorded.image_sha256),
+        (request.face, face, recorded.face_sha256),
+        (request.vertices, vertices, recorded.vertices_sha256),
     ):
         if instead is None and isinstance(source, str):
             _check_unchanged(Path(source), digest)
-    request = replace(sidecar.request, **{name: str(file) for name, file in given.items()})
+    request = replace(request, **{name: str(file) for name, file in given.items()})
+    if not all(_is_same(*pair) for pair in ((image, recorded.image_sha256), (face, recorded.face_sha256))):
+        request = replace(request, consent_ref=None)  # of another person
     return replace(sidecar, request=request)
 
 
@@ -144,6 +147,14 @@ def _make_room(request: dict[str, Any], inputs: dict[str, Any], given: Collectio
     if request.get("face") is None and inputs.get("vertices_sha256") is not None and request.get("vertices") is None:
         reason = "does not name its vertices, which were given as bytes"
         raise InputError("vertices_missing", f"{path} {reason}; pass --vertices")
+
+
+def _is_same(given: Path | None, digest: str | None) -> bool:
+    """Whether no file is given instead, or one with the bytes that were recorded."""
+    try:
+        return given is None or (given.is_file() and sha256(given) == digest)
+    except (OSError, ValueError):
+        return False
 
 
 def _check_unchanged(path: Path, digest: str | None) -> None:

@@ -3,7 +3,6 @@
 Frames are [F, H, W, 3] RGB, uint8 or uint16, full range, primaries of sRGB (= BT.709).
 """
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fantasyid_engine.atomic import atomic_file, atomic_folder
+from fantasyid_engine.atomic import atomic_file, atomic_folder, try_to_create
 from fantasyid_engine.errors import InputError, OutputError, WriteError
 from fantasyid_engine.video.encode import encode_container, encode_pictures
 from fantasyid_engine.video.formats import CONTAINERS, PICTURES, suffix_of
+from fantasyid_engine.video.provenance import Seal
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
@@ -42,23 +42,25 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from error
 
 
-def try_to_create(path: Path) -> None:
-    """Raises OSError where `path` could not be created; permissions alone do not tell of superusers or long names."""
-    parent = next(parent for parent in path.absolute().parents if parent.exists())
-    with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".partial", dir=parent):
-        pass
-
-
-def write_video(frames: NDArray[Any], path: Path, fps: int, *, metadata: Mapping[str, str] | None = None) -> None:
+def write_video(
+    frames: NDArray[Any],
+    path: Path,
+    fps: int,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    seal: Seal | None = None,
+) -> None:
     """Writes a video in the format that the suffix of `path` names (see `formats`); replaces a file, never a folder.
 
-    The same frames give the same bytes. 16 bits are rounded to 8 for .mp4.
+    The same frames give the same bytes, but for what `seal` adds, which has the time in it and, by most algorithms, a
+    random number. 16 bits are rounded to 8 for .mp4.
 
     Args:
         frames: uint8 or uint16 [F, H, W, 3] RGB.
         path: .mp4, .mov, or without a suffix a new or empty folder, of `frame_0000.png` and so on.
         fps: frames a second; a folder of pictures does not keep it.
         metadata: text by key (`title`, `comment`, ...), stored in the container; a folder of pictures has none.
+        seal: signs the file, or each picture; None leaves them unsigned.
 
     Raises:
         ValueError: frames, fps or metadata are not as said here.
@@ -75,12 +77,14 @@ def write_video(frames: NDArray[Any], path: Path, fps: int, *, metadata: Mapping
         if suffix == PICTURES:
             with atomic_folder(path) as temporary:
                 for index, picture in enumerate(encode_pictures(frames)):
-                    (temporary / f"frame_{index:04d}.png").write_bytes(picture)
+                    sealed = picture if seal is None else seal(picture, ".png", index)
+                    (temporary / f"frame_{index:04d}.png").write_bytes(sealed)
         else:
             _check_size(frames, path, suffix)
             encoded = encode_container(frames, CONTAINERS[suffix], fps, metadata)
+            sealed = encoded if seal is None else seal(encoded, suffix)
             with atomic_file(path) as temporary:
-                temporary.write_bytes(encoded)
+                temporary.write_bytes(sealed)
     except FFmpegError as error:
         raise WriteError(f"cannot write {path}: it cannot be encoded: {error.strerror}") from error
 

@@ -44,6 +44,7 @@ def request_(tmp_path: Path) -> VideoRequest:
         face_index=2,
         bit_depth=16,
         shape={"jaw": -1.0, "chin": 0.5},
+        consent_ref="contract 5, é",
     )
 
 
@@ -98,9 +99,23 @@ def test_a_request_without_vertices(record: dict[str, Any], write: Callable[[Any
     assert read_sidecar(write(record)).request.vertices is None
 
 
-def test_a_record_from_before_there_were_shapes(record: dict[str, Any], write: Callable[[Any], Path]) -> None:
-    del record["request"]["shape"]
-    assert read_sidecar(write(record)).request.shape is None
+@pytest.mark.parametrize("name", ["shape", "consent_ref"])
+def test_a_record_from_before_there_was(name: str, record: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    del record["request"][name]
+    assert getattr(read_sidecar(write(record)).request, name) is None
+
+
+def test_a_consent_is_for_one_person(record: dict[str, Any], write: Callable[[Any], Path], tmp_path: Path) -> None:
+    """The same photo elsewhere takes it along; another photo, or a face of who knows whom, does not."""
+    path, same = write(record), tmp_path / "copy.png"
+    same.write_bytes(PHOTO)
+    (tmp_path / "other.png").write_bytes(b"another photo")
+    (tmp_path / "same.ply").write_bytes(b"other vertices")
+    assert read_sidecar(path, vertices=tmp_path / "same.ply").request.consent_ref == "contract 5, é"
+    assert read_sidecar(path, image=same).request.consent_ref == "contract 5, é"
+    for instead in ("other.png", "nothing.png", "."):
+        assert read_sidecar(path, image=tmp_path / instead).request.consent_ref is None
+    assert read_sidecar(path, face=same).request.consent_ref is None
 
 
 def test_a_shape_is_a_json_object(record: dict[str, Any], write: Callable[[Any], Path]) -> None:
@@ -161,6 +176,7 @@ def test_places_that_can_be_written(record: dict[str, Any], write: Callable[[Any
         ("request.bit_depth", 12),
         ("request.image", 5),
         ("request.guidance_scale", "high"),
+        ("request.consent_ref", 5),
         ("request.shape", 5),
         ("request.shape", "jaw=1"),
         ("request.shape", [["jaw", 1.0]]),
@@ -202,6 +218,7 @@ def test_parts_that_are_missing(record: dict[str, Any], write: Callable[[Any], P
         ("prompt", " ", "prompt_empty"),
         ("seed", -1, "seed_invalid"),
         ("num_frames", 0, "frames_unsupported"),
+        ("consent_ref", "", "consent_invalid"),
         ("shape", {"jaw": 9.0}, "shape_invalid"),
         ("shape", {"jaw": math.nan}, "shape_invalid"),
     ],
