@@ -75,10 +75,7 @@ class Engine:
         network = model.network.config
         backend = resolve_backend(config.backend, network, weight.device, weight.dtype)
         self._config = replace(config, device=str(weight.device), precision=precision, backend=backend)
-        max_length = network.dit.max_text_seq_length
-        text = TextEncoder(model.text_encoder, model.tokenizer, max_length, config.text_cache)
-        folder = None if config.face_cache_dir is None else Path(config.face_cache_dir)
-        faces = FaceCache(model, config.face_cache_mib << 20, folder, config.face_cache_disk_mib << 20)
+        text, faces = _caches(model, config)
         dit = model.network.dit
         if backend != "eager":
             dit = FusedDiT(dit, folds=backend == "folded")
@@ -145,6 +142,16 @@ class Engine:
         with self._turn:
             self._loaded = None
 
+    def forget(self) -> None:
+        """Lets go of the faces and prompts that are kept in memory; a render under way ends first.
+
+        Files of `face_cache_dir` stay.
+        """
+        with self._turn:
+            loaded = self._open()
+            text, faces = _caches(loaded.model, self._config)
+            self._loaded = replace(loaded, text=text, faces=faces)
+
     @property
     def model(self) -> Model:
         """The model; raises ConfigError once the engine is closed."""
@@ -189,7 +196,7 @@ class Engine:
             face = self._condition(job, watch)
             text_BLC = self._encode_text(job, watch)
             image_BFCHW = self._encode_image(job, face, noise, watch)
-            latents_BFCHW = self._denoise(job, face, text_BLC, image_BFCHW, noise, watch)
+            latents_BFCHW, job = self._denoise(job, face, text_BLC, image_BFCHW, noise, watch)
             frames, job = self._decode(job, latents_BFCHW, watch)
             record = make_record(job, model, frames, face.record, watch)
             return VideoResult(frames, model.render.fps, job.seed, tuple(watch.notes), record)
@@ -251,6 +258,37 @@ class Engine:
         image_BFCHW: Tensor | None,
         noise: SeededNoise,
         watch: Watch,
+    ) -> tuple[Tensor, Job]:
+        """Clean latents, and the job with the guidance that they were made with."""
+        begin = noise.state()
+        with watch.stage("denoise", job.num_steps), out_of_memory_as_error("denoising"):
+            while True:
+                try:
+                    x_BFCHW = self._denoise_as_planned(job, face, text_BLC, image_BFCHW, noise, watch)
+                    break
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    if job.pinned or len(text_BLC) == 1 or job.plan.guidance == "in_turn":
+                        raise
+                    job = replace(job, plan=replace(job.plan, guidance="in_turn"))
+                # From the first step, so that all of a video is of one plan; outside the handler, as in `_decode`.
+                noise.restore(begin)
+                watch.note("out of memory while denoising; it begins anew, with the two prompts in turn")
+                watch.step(0)
+        if not bool(x_BFCHW.isfinite().all()):
+            advice = "fetch its weights again" if job.plan.precision == "float32" else "try --precision float32"
+            raise ConfigError(f"the model makes values that are no numbers in {job.plan.precision}; {advice}")
+        return x_BFCHW, job
+
+    def _denoise_as_planned(
+        self,
+        job: Job,
+        face: Conditioning,
+        text_BLC: Tensor,
+        image_BFCHW: Tensor | None,
+        noise: SeededNoise,
+        watch: Watch,
     ) -> Tensor:
         model, dit, device = self.model, self._open().dit, text_BLC.device
         solver = make_solver(model.render.solver, model.schedule, job.num_steps, noise)
@@ -266,16 +304,13 @@ class Engine:
             done = step.index + 1
             watch.step(done, partial(job.state, done, x, x0, noise.state()), partial(self._preview, job, x0))
 
-        with watch.stage("denoise", job.num_steps), out_of_memory_as_error("denoising"):
-            timesteps = [step.t for step in solver]
-            with torch.inference_mode():
-                id_kv = model.network.conditioner.project(face.id_tokens)
-            predict = dit_predictor(dit, id_kv, text_BLC, image_BFCHW, job.size, job.guidance_scale, timesteps)
-            x_BFCHW = denoise(predict, solver, x_BFCHW, history=history, steps_done=steps_done, on_step=on_step)
-        if not bool(x_BFCHW.isfinite().all()):
-            advice = "fetch its weights again" if job.plan.precision == "float32" else "try --precision float32"
-            raise ConfigError(f"the model makes values that are no numbers in {job.plan.precision}; {advice}")
-        return x_BFCHW
+        timesteps = [step.t for step in solver]
+        with torch.inference_mode():
+            id_kv = model.network.conditioner.project(face.id_tokens)
+        predict = dit_predictor(
+            dit, id_kv, text_BLC, image_BFCHW, job.size, job.guidance_scale, timesteps, job.plan.guidance
+        )
+        return denoise(predict, solver, x_BFCHW, history=history, steps_done=steps_done, on_step=on_step)
 
     def _preview(self, job: Job, x0_BFCHW: Tensor) -> NDArray[np.uint8]:
         """The first frame, RGB [H, W, 3]: its latent is the only one that is a picture alone; no numbers become 0."""
@@ -314,6 +349,14 @@ class _Loaded:
     text: TextEncoder
     faces: FaceCache
     dit: DiT | FusedDiT
+
+
+def _caches(model: Model, config: EngineConfig) -> tuple[TextEncoder, FaceCache]:
+    """What keeps prompts and faces, empty but for a folder that it may have."""
+    max_length = model.network.config.dit.max_text_seq_length
+    text = TextEncoder(model.text_encoder, model.tokenizer, max_length, config.text_cache)
+    folder = None if config.face_cache_dir is None else Path(config.face_cache_dir)
+    return text, FaceCache(model, config.face_cache_mib << 20, folder, config.face_cache_disk_mib << 20)
 
 
 def _resolve(settings: dict[str, Any]) -> tuple[EngineConfig, torch.device, torch.dtype]:

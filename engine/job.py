@@ -18,7 +18,7 @@ from fantasyid_engine.face.source import name_of
 from fantasyid_engine.face.stored import KeptFace, read_kept
 from fantasyid_engine.face.vertices import vertices_bytes
 from fantasyid_engine.kernels.dispatch import VARIABLE
-from fantasyid_engine.request import VideoRequest, bare
+from fantasyid_engine.request import VideoRequest, bare, check_consent
 from fantasyid_engine.runtime.backend import resolve_kernels
 from fantasyid_engine.runtime.device import memory_at_hand
 from fantasyid_engine.runtime.plan import EngineConfig, ExecutionPlan
@@ -101,9 +101,11 @@ def prepare(
         resume: pins plan and seed.
 
     Raises:
-        InputError: a frame count that the model cannot make; see `face_input` and `read_kept`.
+        InputError: a frame count that the model cannot make; no consent where it is required; see `face_input` and
+            `read_kept`.
         ConfigError: a plan or a state of another engine or request.
     """
+    check_consent(request, required=config.require_consent)
     face = face_input(model, request) if request.face is None else read_kept(request.face, model)
     resolved = _resolve(model, request, resume)
     size = _latent_size(model, resolved)
@@ -232,6 +234,7 @@ def _check_resume(resume: RenderState, job: Job, model: Model) -> None:
 def _digest(model: Model, request: VideoRequest, face: FaceInput | KeptFace) -> str:
     """SHA-256 of what is rendered: settings, prompts, bytes of the inputs, weights that take part."""
     settings: dict[str, Any] = to_json_object(replace(request, image="-", face=None, vertices=None))
+    del settings["consent_ref"]  # frames do not depend on it
     for name, unset in (("face", None), ("shape", None), ("deca_input", "face")):
         if settings[name] == unset:
             del settings[name]  # so that states older than this setting go on

@@ -15,6 +15,8 @@ DecaInput = Literal["face", "released"]
 MOST_STEPS = 1000
 LARGEST_SEED = 2**32 - 1
 """The noise source tells no more seeds apart (a Mersenne twister is seeded with 32 bits)."""
+MOST_CONSENT = 256
+"""Characters of a `consent_ref`."""
 MOST_SHAPE = 5.0
 """Standard deviations that a shape may be changed by, either way; further out there are no heads."""
 
@@ -40,12 +42,14 @@ class VideoRequest:
             `{"jaw": -1.0}`; they are added to what is read off the photo. Empty is None: the face as it is.
         deca_input: what DECA sees of a photo, for models that read vertices with it: the `face`, or the whole picture
             squashed, as the release does it (`released`).
+        consent_ref: names the agreement of the person that is shown, such as the number of a contract; it is recorded,
+            signed into the video, and changes nothing about the frames.
 
     Raises:
         InputError: a value that no model can render, by its code: `image_missing`, `face_settings` (a face that is
             kept, together with what has gone into it already), `prompt_empty`, `prompt_invalid`, `seed_invalid`,
             `steps_invalid`, `guidance_invalid`, `frames_unsupported`, `face_index`, `bit_depth`, `deca_input`,
-            `shape_invalid`.
+            `shape_invalid`, `consent_invalid`.
     """
 
     image: str | Path | bytes | None = None
@@ -61,6 +65,7 @@ class VideoRequest:
     bit_depth: Literal[8, 16] = 8
     shape: Mapping[str, float] | None = field(default=None, hash=False)  # a dict has no hash
     deca_input: DecaInput = "face"
+    consent_ref: str | None = None
 
     def __post_init__(self) -> None:
         self._check_face()
@@ -82,6 +87,9 @@ class VideoRequest:
         if self.deca_input not in ("face", "released"):
             raise InputError("deca_input", f"deca_input is {self.deca_input!r}; it must be face or released")
         object.__setattr__(self, "shape", _checked_shape(self.shape))
+        if self.consent_ref is not None and not _names_consent(self.consent_ref):
+            allowed = f"1 to {MOST_CONSENT} printable characters"
+            raise InputError("consent_invalid", f"consent_ref must be text of {allowed}; leave it out for none")
 
     def _check_face(self) -> None:
         photo, kept = (bool(source) and source != Path() for source in (self.image, self.face))
@@ -117,6 +125,19 @@ def _checked_shape(shape: object) -> dict[str, float] | None:
             allowed = f"a number from {-MOST_SHAPE:g} to {MOST_SHAPE:g}"
             raise InputError("shape_invalid", f"shape {name!r} is {value!r}; it must be {allowed}")
     return {name: float(value) for name, value in shape.items()} or None
+
+
+def check_consent(request: VideoRequest, *, required: bool) -> None:
+    """Raises InputError `consent_required` for a request that names no consent where one is required."""
+    if required and request.consent_ref is None:
+        raise InputError(
+            "consent_required",
+            "the request names no consent of the person that is shown, which is required here; give consent_ref",
+        )
+
+
+def _names_consent(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= MOST_CONSENT and value.isprintable()
 
 
 def bare(prompt: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fantasyid_engine import __version__
 from fantasyid_engine.atomic import atomic_file
@@ -15,6 +15,8 @@ from fantasyid_engine.progress import Watch
 from fantasyid_engine.request import is_text
 from fantasyid_engine.runtime.machine import machine, versions
 from fantasyid_engine.vae.decode import Frames
+from fantasyid_engine.video.certificates import Signer
+from fantasyid_engine.video.provenance import Render, Seal, find_signer
 from fantasyid_engine.video.sidecar import FORMAT, check_place, record_text, sidecar_path
 from fantasyid_engine.video.write import check_output, write_video
 from fantasyid_engine.weights.model import Model
@@ -43,12 +45,15 @@ class VideoResult:
         """Hex digest over size, bit depth and values of the frames."""
         return self.record["output"]["frames_sha256"]
 
-    def save(self, path: str | Path, *, overwrite: bool = True) -> Path:
-        """Writes the video and its sidecar, each whole or not at all.
+    def save(
+        self, path: str | Path, *, overwrite: bool = True, signer: Signer | Literal["auto"] | None = "auto"
+    ) -> Path:
+        """Writes the video, signed, and its sidecar, each whole or not at all.
 
         Args:
             path: `.mp4` (H.264), `.mov` (ProRes), or a name without suffix: a folder of PNG pictures.
             overwrite: replace a file that is there. A folder must be new or empty.
+            signer: who signs that a model made it; auto is what `find_signer` finds, None leaves it unsigned.
 
         Returns:
             The path written.
@@ -56,19 +61,32 @@ class VideoResult:
         Raises:
             OutputError: the path cannot be written, or its suffix is none of these.
             InputError: `size_unsupported`, frames that the format cannot hold.
+            ConfigError: there is no certificate that can sign; see `find_signer`.
         """
         path = Path(path)
         check_save(path, overwrite=overwrite)
+        if signer == "auto":
+            signer = find_signer()
+        seal = None if signer is None else Seal(signer, self._said())
         # One inside the other: where either cannot be written, neither is.
         with atomic_file(sidecar_path(path)) as sidecar:
             sidecar.write_text(record_text(self.record) + "\n", encoding="utf-8")
-            write_video(self.frames, path, self.fps, metadata=self.metadata())
+            write_video(self.frames, path, self.fps, metadata=self.metadata(), seal=seal)
         return path
 
     def metadata(self) -> dict[str, str]:
         """What the video file itself says: title, and the whole record as a comment."""
         prompt = one_line(self.record["request"]["prompt"])
         return {"title": prompt, "comment": record_text(self.record), "encoder": f"fantasyid-engine {__version__}"}
+
+    def _said(self) -> Render:
+        return Render(
+            model=Path(self.record["model"]["name"]).name,  # where the folder is, is nobody's business
+            seed=self.seed,
+            num_frames=len(self.frames),
+            frames_sha256=self.frames_sha256,
+            consent_ref=self.record["request"].get("consent_ref"),
+        )
 
 
 def frames_digest(frames: Frames) -> str:

@@ -45,7 +45,9 @@ import torch, triton, diffusers, pynvml, typer, pydantic, safetensors
 import fantasyid_engine
 from fantasyid_engine import _native
 needs_extra = {"fantasyid_engine.models.mesh_build": "mesh"}
-may_lack = {"accelerate": "fantasyid_engine.training."}
+serve = ["fastapi", "prometheus_client", "sqlalchemy", "standardwebhooks", "starlette", "structlog", "uvicorn"]
+serve += ["uvloop", "httpx"]
+may_lack = {"accelerate": "fantasyid_engine.training."} | dict.fromkeys(serve, "fantasyid_engine.server.")
 names = [m.name for m in pkgutil.walk_packages(fantasyid_engine.__path__, "fantasyid_engine.")]
 for name in names:
     if name not in needs_extra:
@@ -56,6 +58,7 @@ for name in names:
                 raise
 installed = {d.metadata["Name"].lower() for d in importlib.metadata.distributions()}
 extras = {"trimesh", "scipy", "onnx", "pytest", "accelerate", "tensorboard", "onnxruntime", "tensorrt", "flash-attn"}
+extras |= {"fastapi", "sqlalchemy", "uvicorn"}
 assert not installed & extras, installed
 from fantasyid_engine.evaluation.instruments import avatar_instruments
 import numpy as np
@@ -118,6 +121,10 @@ def test_core_alone_imports_all_it_promises(wheel: Path, tmp_path: Path) -> None
         [*run, "recipes"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert "avatar-mini-without-multi-view" in listed.stdout
+    serve = subprocess.run(
+        [run[0], "serve", "--port", "0"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert serve.returncode == 78 and "pip install 'fantasyid-engine[serve]'" in serve.stderr, serve.stderr
     for arguments in (["avatar-mini", "--out", "x"], ["export", "x", "y"]):
         lacking = subprocess.run(
             [*run, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

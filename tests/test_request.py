@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fantasyid_engine.errors import InputError
-from fantasyid_engine.request import LARGEST_SEED, MOST_STEPS, VideoRequest, bare
+from fantasyid_engine.request import LARGEST_SEED, MOST_STEPS, VideoRequest, bare, check_consent
 
 REQUEST = VideoRequest(image="face.png", prompt="smiles")
 REFUSED = [
@@ -52,6 +52,7 @@ REFUSED = [
     ("face_settings", {"image": None, "face": "me.safetensors", "deca_input": "released"}),
     *(("face_settings", {"image": None, "face": b"x"} | more) for more in ({"vertices": b"x"}, {"face_index": 1})),
     ("face_settings", {"image": None, "face": b"x", "shape": {"jaw": 1.0}}),
+    *(("consent_invalid", {"consent_ref": value}) for value in ("", " ", "x" * 257, "a\nb", "a\0", "\ud800", 5, b"x")),
     ("bit_depth", {"bit_depth": 10}),
     ("bit_depth", {"bit_depth": None}),
     ("bit_depth", {"bit_depth": "8"}),
@@ -103,6 +104,7 @@ def test_the_message_names_which_prompt() -> None:
         {"deca_input": "released"},
         {"image": None, "face": Path("me.safetensors")},
         {"bit_depth": 16},
+        {"consent_ref": "é" * 256},
         {"shape": {"jaw": 5, "chin": -5.0, "ears": 0}},
         {"shape": MappingProxyType({"jaw": 1.5})},
     ],
@@ -116,8 +118,17 @@ def test_taken(values: dict[str, Any]) -> None:
 def test_what_is_left_open() -> None:
     """The model decides; without a seed one is drawn."""
     names = ("vertices", "seed", "num_inference_steps", "guidance_scale", "num_frames", "face_index", "shape")
-    assert [getattr(REQUEST, name) for name in names] == [None] * 7
+    assert [getattr(REQUEST, name) for name in (*names, "consent_ref")] == [None] * 8
     assert (REQUEST.negative_prompt, REQUEST.bit_depth) == ("", 8)
+
+
+def test_a_consent_that_is_required() -> None:
+    named = replace(REQUEST, consent_ref="contract 5")
+    check_consent(REQUEST, required=False)
+    check_consent(named, required=True)
+    with pytest.raises(InputError, match="names no consent") as error:
+        check_consent(REQUEST, required=True)
+    assert error.value.code == "consent_required"
 
 
 def test_it_cannot_be_changed() -> None:

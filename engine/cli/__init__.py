@@ -16,7 +16,9 @@ from fantasyid_engine.cli.evaluate import evaluate
 from fantasyid_engine.cli.faces import faces
 from fantasyid_engine.cli.generate import generate
 from fantasyid_engine.cli.screen import complain, say
+from fantasyid_engine.cli.serve import serve
 from fantasyid_engine.cli.train import train
+from fantasyid_engine.cli.verify import verify
 from fantasyid_engine.cli.weights import weights
 from fantasyid_engine.errors import EngineError, WriteError
 
@@ -31,7 +33,9 @@ app.command("generate")(generate)
 app.command("evaluate")(evaluate)
 app.command("avatars")(avatars)
 app.command("doctor")(doctor)
+app.command("verify")(verify)
 app.add_typer(faces, name="faces")
+app.add_typer(serve, name="serve")
 app.add_typer(train, name="train")
 app.add_typer(weights, name="weights")
 

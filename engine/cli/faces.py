@@ -28,7 +28,7 @@ class PhotoOrCommand(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Puts `list` in front of what names no command."""
-        known = bool(args) and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        known = bool(args) and (args[0] in self.commands or args[0] == "--help")
         return super().parse_args(ctx, args if known or not args else ["list", *args])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fantasyid_engine.cli.screen import say
+from fantasyid_engine.cli.screen import complain, say
 
 if TYPE_CHECKING:
     from fantasyid_engine.request import VideoRequest
@@ -78,6 +78,10 @@ def generate(
         Literal["face", "released"] | None,
         typer.Option("--deca-input", help="What DECA sees: the face, or the squashed photo as in the release."),
     ] = None,
+    consent_ref: Annotated[
+        str | None,
+        typer.Option("--consent-ref", help="Names the person's consent, as a contract's number; signed into it."),
+    ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Show the picture as it becomes clear, on a terminal with colours.")
     ] = False,
@@ -87,6 +91,8 @@ def generate(
 
     Beside the video a sidecar (.json) keeps everything that it takes to make it again: --from renders it anew.
     Faces that were read are kept in the folder FANTASYID_FACE_CACHE, where it is set.
+    The video is signed as made by a model, with the certificate FANTASYID_SIGNING_CERT and its key
+    FANTASYID_SIGNING_KEY, or one for development. FANTASYID_REQUIRE_CONSENT=1 refuses renders without --consent-ref.
 
     Example: fantasyid-engine generate --image face.png --prompt "turns the head and smiles" --seed 7 --out out.mp4
 
@@ -103,7 +109,10 @@ def generate(
     change_of_shape = shape_change(shape or [])
     from fantasyid_engine.cli.screen import Screen
     from fantasyid_engine.engine import Engine
+    from fantasyid_engine.request import check_consent
     from fantasyid_engine.result import check_save
+    from fantasyid_engine.video.development import NOTE
+    from fantasyid_engine.video.provenance import find_signer
 
     check_save(out, overwrite=overwrite)
     settings = _given(device=device, precision=precision, backend=backend, vae_tile=vae_tile)
@@ -118,8 +127,12 @@ def generate(
         bit_depth=bit_depth,
         shape=change_of_shape,
         deca_input=deca_input,
+        consent_ref=consent_ref,
     )
     request, recorded = _request(sidecar, {"image": image, "face": kept, "vertices": vertices}, changes)
+    consent_needed = os.environ.get("FANTASYID_REQUIRE_CONSENT", "") not in ("", "0")
+    check_consent(request, required=consent_needed)
+    signer = find_signer()
     plan = recorded.plan if recorded and not settings else None
     if plan:
         settings = {"device": plan.device, "precision": plan.precision, "backend": plan.backend}
@@ -128,15 +141,17 @@ def generate(
         model = same.model.name if same else DEFAULT_MODEL
 
     kept_in = os.environ.get("FANTASYID_FACE_CACHE") or None
-    with Engine.open(model, face_cache_dir=kept_in, **settings) as engine:
+    with Engine.open(model, face_cache_dir=kept_in, require_consent=consent_needed, **settings) as engine:
         if same:
             same.check_weights(engine.model.digests)
         with Screen(preview=preview) as screen:
             result = engine.generate(request, on_progress=screen.show, plan=plan)
-    result.save(out, overwrite=overwrite)
+    result.save(out, overwrite=overwrite, signer=signer)
     count, height, width, _ = result.frames.shape
     say(f"wrote {out}: {count} frames of {width} x {height} at {result.fps} fps, seed {result.seed}")
     say(f"frames sha256 {result.frames_sha256}")
+    if signer.development:
+        complain(f"note: {NOTE}")
 
 
 def which_face(word: str | None) -> tuple[int | Literal["largest", "center"] | None, Path | None]:

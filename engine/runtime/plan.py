@@ -14,7 +14,8 @@ class ExecutionPlan:
     """How one render runs.
 
     `vae_tile` is the height and width of a VAE tile in latents; None decodes the picture whole. `kernels` says who runs
-    the ops that have a Triton kernel (`FANTASYID_KERNELS`).
+    the ops that have a Triton kernel (`FANTASYID_KERNELS`). `guidance` says whether negative prompt and prompt go
+    through the DiT as one batch, or in turn, which takes half the memory.
     """
 
     device: str
@@ -23,6 +24,7 @@ class ExecutionPlan:
     backend: Literal["eager", "fused", "folded"] = "eager"
     kernels: Literal["torch", "triton"] = "torch"
     attention: Literal["sdpa"] = "sdpa"
+    guidance: Literal["batched", "in_turn"] = "batched"
     step_cache: Literal["none"] = "none"
     batch_size: Literal[1] = 1
     parallel: Literal["none"] = "none"
@@ -33,6 +35,7 @@ class ExecutionPlan:
         one_of(self, "backend", ("eager", "fused", "folded"))
         one_of(self, "kernels", ("torch", "triton"))
         one_of(self, "attention", ("sdpa",))
+        one_of(self, "guidance", ("batched", "in_turn"))
         one_of(self, "step_cache", ("none",))
         one_of(self, "batch_size", (1,))
         one_of(self, "parallel", ("none",))
@@ -50,7 +53,8 @@ class EngineConfig:
     side of a VAE tile in pixels; 0 decodes whole, None takes the largest that the memory at hand allows.
     `text_cache` counts the prompts whose tokens are kept. Faces that were read are kept in up to `face_cache_mib` of
     memory, and in a folder only where `face_cache_dir` names one: they are as personal as the photos; that takes up to
-    `face_cache_disk_mib`. `verify` compares weights with their manifest on loading.
+    `face_cache_disk_mib`. `verify` compares weights with their manifest on loading. `require_consent` refuses requests
+    without `consent_ref`.
     """
 
     device: str = "auto"
@@ -62,6 +66,7 @@ class EngineConfig:
     face_cache_dir: str | None = None
     face_cache_disk_mib: int = 1024
     verify: bool = True
+    require_consent: bool = False
 
     def __post_init__(self) -> None:
         one_of(self, "precision", ("auto", "float32", "bfloat16"))
@@ -73,5 +78,6 @@ class EngineConfig:
         folder = self.face_cache_dir
         holds(self, "face_cache_dir", folder is None or (isinstance(folder, str) and bool(folder)), "a folder, or None")
         holds(self, "device", isinstance(self.device, str), "a name: auto, cpu, cuda or cuda:N")
+        holds(self, "require_consent", type(self.require_consent) is bool, "True or False")
         if self.vae_tile is not None and (self.vae_tile != 0 or isinstance(self.vae_tile, bool)):
             positive(self, "vae_tile", most=65536)

@@ -1,4 +1,4 @@
-"""Classifier-free guidance as a wrapper: any `predict` over a batch [negative, positive] -> a guided prediction.
+"""Classifier-free guidance as wrappers: a `predict` over a batch [negative, positive], or two -> a guided prediction.
 
     v = u + guidance_scale * (c - u)        in float32
 
@@ -23,5 +23,15 @@ def guided(predict: Predict, guidance_scale: float) -> Predict:
     def predict_guided(x_BFCHW: Tensor, t: int) -> Tensor:
         negative, positive = predict(torch.cat([x_BFCHW, x_BFCHW]), t).float().chunk(2)
         return negative + guidance_scale * (positive - negative)
+
+    return predict_guided
+
+
+def guided_in_turn(negative: Predict, positive: Predict, guidance_scale: float) -> Predict:
+    """The same of two that are called one after the other: half the memory, more time."""
+
+    def predict_guided(x_BFCHW: Tensor, t: int) -> Tensor:
+        u = negative(x_BFCHW, t).float()
+        return u + guidance_scale * (positive(x_BFCHW, t).float() - u)
 
     return predict_guided

@@ -1,13 +1,14 @@
 """From a DiT and what a request conditions it on to a `predict` for the loop."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.models.fused import FusedDiT
-from fantasyid_engine.sampling.guidance import Predict, guided
+from fantasyid_engine.sampling.guidance import Predict, guided, guided_in_turn
 
 
 @torch.inference_mode()
@@ -19,6 +20,7 @@ def dit_predictor(
     size: tuple[int, int, int],
     scale: float,
     timesteps: Sequence[int],
+    guidance: Literal["batched", "in_turn"] = "batched",
 ) -> Predict:
     """A guided `predict` of latents [1, F, C, H, W]; what the steps share is computed here, once.
 
@@ -30,9 +32,15 @@ def dit_predictor(
         size: latent frames, height, width.
         scale: guidance scale.
         timesteps: those that the render visits.
+        guidance: the two prompts as one batch, or in turn.
 
     Raises:
         ValueError: a size, text or image latents that the model cannot take.
     """
-    predict = dit.predictor(dit.embed(text_BLC, *size, image_BFCHW), id_kv, timesteps)
+    embedded = dit.embed(text_BLC, *size, image_BFCHW)
+    if len(text_BLC) == 2 and guidance == "in_turn":
+        halves = [embedded._replace(text=text_1LD) for text_1LD in embedded.text.split(1)]
+        negative, positive = (dit.predictor(half, id_kv, timesteps) for half in halves)
+        return guided_in_turn(negative, positive, scale)
+    predict = dit.predictor(embedded, id_kv, timesteps)
     return guided(predict, scale) if len(text_BLC) == 2 else predict

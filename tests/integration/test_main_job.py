@@ -14,7 +14,8 @@ from fantasyid_engine.face.haar import HaarDetector
 from fantasyid_engine.face.photo import read_photo
 from fantasyid_engine.video.read import Video, read_video
 from fantasyid_engine.weights.convert import convert
-from fantasyid_engine.weights.mesh_pickle import hierarchy_from_pickle
+from fantasyid_engine.weights.mesh_pickle import hierarchy_of
+from fantasyid_engine.weights.unpickle import load_arrays
 from tests.goldens import require_reference
 from tests.whole_model import SIZE, write_released_model
 
@@ -26,12 +27,12 @@ PROMPT = "the man turns the head to the left and smiles"
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small released-form model on the authors' mesh, whose table `weights convert` made."""
     faces = require_reference() / "faces"
-    folder = write_released_model(
-        tmp_path_factory.mktemp("main-job") / "model", hierarchy_from_pickle(faces / "transform.pkl")
-    )
+    pickle = faces / "transform.pkl"
+    hierarchy = hierarchy_of(load_arrays(pickle), pickle)
+    folder = write_released_model(tmp_path_factory.mktemp("main-job") / "model", hierarchy)
     mesh = folder / "face_encoder" / "mesh.safetensors"
     mesh.unlink()
-    convert(faces / "transform.pkl", mesh)
+    convert(pickle, mesh)
     return folder
 
 

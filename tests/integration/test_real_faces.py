@@ -13,7 +13,8 @@ from PIL import Image
 
 from fantasyid_engine.engine import Engine
 from fantasyid_engine.errors import InputError, WeightsError
-from fantasyid_engine.face.conditioning import FaceInput, condition, tower_input
+from fantasyid_engine.face.conditioning import FaceInput, condition
+from fantasyid_engine.face.tower_input import tower_input
 from fantasyid_engine.face.vertex_reader import deca_picture, read_vertices_off
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.models.shape_measures import MEASURES, ShapeMeasures

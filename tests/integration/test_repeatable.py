@@ -27,6 +27,7 @@ from fantasyid_engine import (
 )
 from fantasyid_engine.video.read import read_video
 from fantasyid_engine.video.sidecar import read_sidecar
+from fantasyid_engine.video.verify import verify
 from fantasyid_engine.weights.shipped import MODELS
 from tests.face.pictures import avatar
 from tests.whole_model import paper_model
@@ -90,6 +91,30 @@ def test_from_its_sidecar(engine: Engine, request_: VideoRequest, tmp_path: Path
     assert again.frames_sha256 == result.frames_sha256
     comment = read_video(tmp_path / "a.mp4").metadata["comment"]
     assert json.loads(comment) == json.loads((tmp_path / "a.json").read_text()) == result.record
+
+
+def test_consent_is_recorded_and_changes_nothing_else(engine: Engine, request_: VideoRequest, tmp_path: Path) -> None:
+    """A stopped render goes on with it, and one that has it without: frames do not depend on it."""
+    named = replace(request_, consent_ref="contract 5")
+    result = engine.generate(named)
+    result.save(tmp_path / "a.mp4")
+    assert result.frames_sha256 == engine.generate(request_).frames_sha256
+    assert (
+        read_sidecar(tmp_path / "a.json").request.consent_ref == verify(tmp_path / "a.mp4").consent_ref == "contract 5"
+    )
+    stop = Stop(2)
+    with pytest.raises(Cancelled):
+        engine.generate(request_, on_progress=stop)
+    assert engine.generate(named, resume=stop.states[0]).frames_sha256 == result.frames_sha256
+
+
+def test_an_engine_that_requires_consent(request_: VideoRequest) -> None:
+    seen: list[Progress] = []
+    with Engine(paper_model(), EngineConfig(require_consent=True)) as engine:
+        with pytest.raises(InputError, match="names no consent") as error:
+            engine.generate(request_, on_progress=seen.append)
+        assert error.value.code == "consent_required" and not seen
+        engine.generate(replace(request_, consent_ref="contract 5"))
 
 
 class Stop:

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fantasyid_engine.config.schema import MeshConfig
 from fantasyid_engine.face.vertices import read_vertices
 from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.shape_measures import MEASURES, ShapeMeasures, find_anchors
 from fantasyid_engine.training.avatar.head import EYE, SHAPE, make_head
 from fantasyid_engine.training.avatar.mesh import shape_basis
-from fantasyid_engine.weights.mesh_pickle import hierarchy_from_pickle
+from fantasyid_engine.weights.mesh_pickle import hierarchy_of
+from fantasyid_engine.weights.unpickle import load_arrays
 from tests.goldens import require_reference
 
 WIDTHS = ("face_width", "jaw_width", "nose_width")
@@ -29,7 +29,8 @@ def avatars() -> ShapeMeasures:
 
 @cache
 def authors_mesh() -> MeshHierarchy:
-    return hierarchy_from_pickle(require_reference() / "faces" / "transform.pkl", MeshConfig())
+    path = require_reference() / "faces" / "transform.pkl"
+    return hierarchy_of(load_arrays(path), path)
 
 
 def average() -> Tensor:

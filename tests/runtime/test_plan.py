@@ -52,6 +52,7 @@ ENGINES = [
     ({"vae_tile": ""}, "EngineConfig.vae_tile is ''"),
     ({"device": None}, "EngineConfig.device is None"),
     ({"device": 0}, "EngineConfig.device is 0"),
+    ({"require_consent": 1}, "EngineConfig.require_consent is 1; it must be True or False"),
 ]
 
 
@@ -70,7 +71,8 @@ def test_plan_survives_json(plan: ExecutionPlan) -> None:
     text = json.dumps(to_json_object(plan))
     assert from_json_object(ExecutionPlan, json.loads(text), Path("x.json")) == plan
     assert set(json.loads(text)) == {
-        *("device", "precision", "vae_tile", "backend", "kernels", "attention", "step_cache", "batch_size", "parallel")
+        *("device", "precision", "vae_tile", "backend", "kernels", "attention", "guidance", "step_cache"),
+        *("batch_size", "parallel"),
     }
 
 
