@@ -120,6 +120,7 @@ class VaeStage(_Stage):
         crop: side of what is cut out, in pixels; where there are crop_steps, of single frames too.
         face_weight: of pixels in the head's box, in the loss.
         gradient_weight: of the loss between neighbouring pixels' differences.
+        square_weight: of squared errors, which are the large ones: heads that move.
         kl_weight: of the posterior's distance from a standard normal distribution.
     """
 
@@ -132,6 +133,7 @@ class VaeStage(_Stage):
     crop: int = 32
     face_weight: float = 4.0
     gradient_weight: float = 1.0
+    square_weight: float = 0.0
     kl_weight: float = 1e-6
 
     def __post_init__(self) -> None:
@@ -141,7 +143,7 @@ class VaeStage(_Stage):
         holds(self, "crop_steps", 0 <= self.crop_steps <= left, f"from 0 to what image_steps leave ({left})")
         positive(self, "image_batch", "crop_batch", "crop")
         above_zero(self, "face_weight")
-        for name in ("gradient_weight", "kl_weight"):
+        for name in ("gradient_weight", "square_weight", "kl_weight"):
             holds(self, name, getattr(self, name) >= 0, "0 or more")
 
     @property

@@ -85,3 +85,16 @@ class Job(NewJob):
     error_code: str | None = None
     error_message: str | None = None
     result: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a job that waits.
+
+    Attributes:
+        position: after how many turns it is claimed; 1 is the next, 0 a job that does not wait.
+        mean_render_s: seconds that one of the last renders took; None before the first.
+    """
+
+    position: int
+    mean_render_s: float | None

@@ -17,8 +17,8 @@ from fantasyid_engine.server.access import Caller
 from fantasyid_engine.server.checks import Checked, check
 from fantasyid_engine.server.errors import bad, later, not_found
 from fantasyid_engine.server.files import Files
-from fantasyid_engine.server.hub import Hub, Live
-from fantasyid_engine.server.jobs import Job, NewJob, State
+from fantasyid_engine.server.hub import Hub
+from fantasyid_engine.server.jobs import Job, NewJob, Place, State
 from fantasyid_engine.server.messages import Facts
 from fantasyid_engine.server.metrics import Metrics
 from fantasyid_engine.server.outbound import Outbound
@@ -41,6 +41,15 @@ class Asked:
     caller: Caller
     idempotency_key: str | None
     traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job that was asked for: whether it was made now, and its place in the queue where it waits."""
+
+    job: Job
+    made: bool
+    place: Place | None
 
 
 class Service:
@@ -74,8 +83,8 @@ class Service:
             raise later("loading", "the model is loading for the first time; try again", LOADING_S)
         return facts
 
-    async def create(self, asked: Asked, body: CreateVideo, source: Source) -> tuple[Job, bool]:
-        """A new job, or with False the one that was made by the same idempotency key.
+    async def create(self, asked: Asked, body: CreateVideo, source: Source) -> Taken:
+        """A new job, or the one that was made by the same idempotency key.
 
         Raises:
             ApiError, InputError: the request cannot be served.
@@ -89,7 +98,7 @@ class Service:
             photo = await self.uploads.take(source)
         return await self._store(asked, body, checked, photo, None)
 
-    async def remix(self, asked: Asked, job_id: str, body: RemixVideo) -> tuple[Job, bool]:
+    async def remix(self, asked: Asked, job_id: str, body: RemixVideo) -> Taken:
         """A job with the face of another one, and its settings where no others are given; raises as `create`."""
         facts = self.facts()
         source = await self.get(job_id, asked.caller)
@@ -105,17 +114,17 @@ class Service:
 
     async def _store(
         self, asked: Asked, body: CreateVideo | RemixVideo, checked: Checked, photo: bytes, remixed: str | None
-    ) -> tuple[Job, bool]:
+    ) -> Taken:
         key = _one_key(asked.idempotency_key, body.idempotency_key)
         try:
-            job, made = await asyncio.to_thread(self._create, asked, body, checked, photo, remixed, key)
+            taken = await asyncio.to_thread(self._create, asked, body, checked, photo, remixed, key)
         except (TooMany, KeyReused):
             await asyncio.to_thread(self.photos.drop, hashlib.sha256(photo).hexdigest())
             raise
-        if made:
+        if taken.made:
             self.metrics.job_created()
             self.pool.wake()
-        return job, made
+        return taken
 
     def _create(
         self,
@@ -125,7 +134,7 @@ class Service:
         photo: bytes,
         remixed: str | None,
         idempotency_key: str | None,
-    ) -> tuple[Job, bool]:
+    ) -> Taken:
         """Photo and job on the disk; blocks."""
         caller, settings = asked.caller, self.settings
         limits = Limits(
@@ -149,7 +158,8 @@ class Service:
                 remixed_from=remixed,
                 traceparent=asked.traceparent,
             )
-            return self.store.create(new, now=time.time(), limits=limits)
+            job, made = self.store.create(new, now=time.time(), limits=limits)
+        return Taken(job, made, self._place(job))
 
     def _check_webhook(self, url: str | None) -> None:
         if url is None:
@@ -199,16 +209,27 @@ class Service:
             self.hub.changed(job_id)
         return job
 
-    async def show(self, job: Job) -> Video:
-        """A job as clients see it, with its place in the queue."""
-        workers = sum(worker.state in ("idle", "busy") for worker in self.pool.workers())
-        return await asyncio.to_thread(self._show, job, self.hub.progress(job.id), workers)
+    def _place(self, job: Job) -> Place | None:
+        return self.store.place(job) if job.state == "queued" else None
 
-    def _show(self, job: Job, live: Live | None, workers: int) -> Video:
-        if job.state != "queued":
+    def show(self, job: Job, place: Place | None) -> Video:
+        """A job as clients see it, with its place in the queue where it has one."""
+        live = self.hub.progress(job.id)
+        if place is None or not place.position:
             return video(job, live)
-        position, mean_render_s = self.store.place(job)
-        return video(job, live, position or None, eta_s(position, mean_render_s, workers))
+        workers = sum(worker.state in ("idle", "busy") for worker in self.pool.workers())
+        return video(job, live, place.position, eta_s(place.position, place.mean_render_s, workers))
+
+    async def look(self, job_id: str, caller: Caller) -> tuple[Job, Video]:
+        """A job, and how clients see it; raises as `get`."""
+        job, place = await asyncio.to_thread(self._look, job_id, caller)
+        if job is None:
+            raise not_found()
+        return job, self.show(job, place)
+
+    def _look(self, job_id: str, caller: Caller) -> tuple[Job | None, Place | None]:
+        job = self.store.get(job_id, key_id=caller.key_id)
+        return job, job and self._place(job)
 
     def show_page(self, jobs: Sequence[Job]) -> list[Video]:
         """Jobs as clients see them; their places in the queue would take too long to count."""

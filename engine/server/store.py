@@ -14,7 +14,7 @@ from fantasyid_engine.server.database import api_keys, attempts, creating, deliv
 from fantasyid_engine.server.database.api_keys import ApiKey
 from fantasyid_engine.server.database.connection import Database
 from fantasyid_engine.server.database.creating import KeyReused, Limits, TooMany
-from fantasyid_engine.server.jobs import Job, NewJob, State
+from fantasyid_engine.server.jobs import Job, NewJob, Place, State
 from fantasyid_engine.server.messages import Facts
 from fantasyid_engine.server.webhooks import Delivery
 
@@ -44,17 +44,14 @@ class Store:
         with self._database.read() as connection:
             return reading.get(connection, job_id, key_id)
 
-    def position(self, job: Job) -> int:
-        """Its place in the queue: 1 is the next, 0 a job that does not wait. Faces in memory may change it a little."""
-        return self.positions([job]).get(job.id, 0)
-
-    def place(self, job: Job) -> tuple[int, float | None]:
-        """Its position, and what `mean_render_s` says, as of one moment."""
+    def place(self, job: Job) -> Place:
+        """Where it is in the queue. Faces in memory may change that a little."""
         with self._database.read() as connection:
-            return turns.positions(connection, [job.id]).get(job.id, 0), reading.mean_render_s(connection)
+            position = turns.positions(connection, [job.id]).get(job.id, 0)
+            return Place(position, reading.mean_render_s(connection))
 
     def positions(self, jobs: Sequence[Job]) -> dict[str, int]:
-        """The same of many jobs, by their ids, at the price of a few; those that do not wait are left out."""
+        """Those of many jobs, by their ids, at the price of a few; those that do not wait are left out."""
         with self._database.read() as connection:
             return turns.positions(connection, [job.id for job in jobs])
 

@@ -20,18 +20,18 @@ CALM_S = 0.1
 """Between two events, so that fast steps do not flood who watches."""
 
 
-async def states(service: Service, job: Job, caller: Caller) -> AsyncIterator[Job]:
+async def states(service: Service, job: Job, caller: Caller) -> AsyncIterator[tuple[Job, Video]]:
     """The job now, after each change, and at least every `LOOK_S`, up to a final state."""
     seen = 0
     while True:
-        yield job
+        try:
+            job, video = await service.look(job.id, caller)
+        except ApiError:  # deleted
+            return
+        yield job, video
         if job.state in FINAL or service.stopping.is_set():
             return
         seen = await service.hub.wait(job.id, seen, LOOK_S)
-        try:
-            job = await service.get(job.id, caller)
-        except ApiError:  # deleted
-            return
 
 
 async def events(service: Service, job: Job, caller: Caller) -> AsyncIterator[bytes]:
@@ -39,8 +39,7 @@ async def events(service: Service, job: Job, caller: Caller) -> AsyncIterator[by
     loop = asyncio.get_running_loop()
     told: Video | None = None
     said, number = loop.time(), 0
-    async for state in states(service, job, caller):
-        shown = await service.show(state)
+    async for _, shown in states(service, job, caller):
         if told is None or _differs(shown, told):
             told, said, number = shown, loop.time(), number + 1
             yield f"event: video\nid: {number}\ndata: {shown.model_dump_json()}\n\n".encode()
@@ -57,6 +56,6 @@ def _differs(shown: Video, told: Video) -> bool:
 
 async def end_of(service: Service, job: Job, caller: Caller) -> Job | None:
     """The job in its final state; None where it was deleted, or the server stops before."""
-    async for state in states(service, job, caller):
+    async for state, _ in states(service, job, caller):
         job = state
     return job if job.state in FINAL else None

@@ -1,6 +1,7 @@
 """Jobs for the store's tests, and what stands in for the rest of a server."""
 
 import hashlib
+from collections import Counter
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +48,9 @@ def make_at_once(path: Path, wanted: list[NewJob]) -> None:
     rows = [asdict(new) | made | {"id": f"video_{i:032x}"} for i, new in enumerate(wanted)]
     with closing(Store(path)) as store, store._database.write() as connection:
         connection.execute(insert(tables.jobs), rows)
-        connection.execute(insert(tables.queues), [{"key_id": key_id} for key_id in {new.key_id for new in wanted}])
+        numbers = Counter(new.key_id for new in wanted)
+        queues = [{"key_id": key_id, "waiting": number} for key_id, number in numbers.items()]
+        connection.execute(insert(tables.queues), queues)
 
 
 def claim(store: Store, *, now: float = 2.0, last: Job | None = None, worker: str = "w0") -> Job:

@@ -1,6 +1,8 @@
 """The VAE: reconstruct single frames, then clips.
 
-    loss = mean(w |x - y|) + g mean(w |grad x - grad y|) + k KL        w: 4 in the head's box, 1 elsewhere, of mean 1
+    loss = mean(w |x - y|) + g mean(w |grad x - grad y|) + s mean(w (x - y)^2) + k KL
+
+w: 4 in the head's box, 1 elsewhere, of mean 1.
 
 B batch, F frames, H W height / width in pixels.
 """
@@ -71,8 +73,10 @@ class VaeTask(Task):
         w = batch["weights"][:, None]
         plain = (w * (x - y).abs()).mean()
         edges = sum((w.narrow(d, 1, x.shape[d] - 1) * (x - y).diff(dim=d).abs()).mean() for d in (3, 4))
+        squares = (w * (x - y).square()).mean()
         kl = posterior.kl().mean() / x[0].numel()
-        loss = plain + self.stage.gradient_weight * edges + self.stage.kl_weight * kl
+        loss = plain + self.stage.gradient_weight * edges
+        loss = loss + self.stage.square_weight * squares + self.stage.kl_weight * kl
         psnr = 10 * torch.log10(4 / (x - y).square().mean().clamp_min(1e-10))
         return {"loss": loss, "l1": plain, "edges": torch.as_tensor(edges), "kl": kl, "psnr": psnr}
 

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from fantasyid_engine.errors import one_line
 from fantasyid_engine.server.database import deliveries
+from fantasyid_engine.server.database.queues import entered, left
 from fantasyid_engine.server.database.reading import get, job_where
 from fantasyid_engine.server.database.tables import jobs
 from fantasyid_engine.server.jobs import FINAL, Job
@@ -97,6 +98,8 @@ def remove(connection: Connection, job_id: str, key_id: str | None) -> Job | Non
     job = get(connection, job_id, key_id)
     if job is not None:
         connection.execute(delete(jobs).where(jobs.c.id == job.id))
+        if job.state == "queued":
+            left(connection, job.key_id)
     return job
 
 
@@ -121,4 +124,6 @@ def _change(connection: Connection, job: Job, **values: Any) -> Job:
     connection.execute(update(jobs).where(jobs.c.id == job.id).values(**values))
     changed = job_where(connection, jobs.c.id == job.id)
     assert changed is not None, "it was there in this transaction"
+    if changed.state != job.state and "queued" in (changed.state, job.state):
+        (entered if changed.state == "queued" else left)(connection, job.key_id)
     return changed

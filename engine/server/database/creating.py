@@ -3,9 +3,8 @@
 import math
 import secrets
 from dataclasses import dataclass, fields
-from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from fantasyid_engine.server.database.reading import count, job_where, mean_render_s
 from fantasyid_engine.server.database.tables import jobs, queues
@@ -15,26 +14,18 @@ GUESSED_RENDER_S = 30.0
 """While none was measured."""
 LEAST_WAIT_S, MOST_WAIT_S = 1.0, 3600.0
 MINUTE_S = 60.0
-WAITS = jobs.c.state == "queued"
-
-
-def _room() -> Select[Any, Any, Any, Any]:
-    """Jobs that wait of a key and of all, and of the key's queue, which is made with its first job, its minute."""
-    of_key = jobs.c.key_id == bindparam("key")
-    number, queue = select(func.count()).select_from(jobs), select(queues).where(queues.c.key_id == bindparam("key"))
-    columns = (
-        *(number.where(WAITS, of_key), number.where(WAITS)),
-        *(queue.with_only_columns(column) for column in (queues.c.minute_from, queues.c.made_in_minute)),
-    )
-    return select(*(column.scalar_subquery() for column in columns))
-
 
 # Put together once: that takes longer than to run them.
-ROOM = _room()
+QUEUE = select(
+    queues.c.waiting,
+    queues.c.minute_from,
+    queues.c.made_in_minute,
+    select(func.sum(queues.c.waiting)).scalar_subquery().label("waiting_of_all"),
+).where(queues.c.key_id == bindparam("key"))
 COUNTED = (
     update(queues)
     .where(queues.c.key_id == bindparam("key"))
-    .values(minute_from=bindparam("start"), made_in_minute=bindparam("made"))
+    .values(waiting=queues.c.waiting + 1, minute_from=bindparam("start"), made_in_minute=bindparam("made"))
 )
 
 
@@ -79,7 +70,7 @@ def create(connection: Connection, new: NewJob, now: float, limits: Limits) -> t
             raise KeyReused("this idempotency key came with another request before; take a new one for each video")
         if earlier is not None:
             return earlier, False
-    _find_room(connection, new.key_id, now, limits)
+    _count_in(connection, new.key_id, now, limits)
     asked = {field.name: getattr(new, field.name) for field in fields(NewJob)}
     made = {"id": f"video_{secrets.token_hex(16)}", "state": "queued", "created_at": now}
     values = asked | made | {"consent_ref": new.settings.get("consent_ref")}
@@ -88,21 +79,20 @@ def create(connection: Connection, new: NewJob, now: float, limits: Limits) -> t
     return Job(**asked, **made, sequence=key[0]), True
 
 
-def _find_room(connection: Connection, key_id: str, now: float, limits: Limits) -> None:
-    """Counts a job against its key's limits; raises TooMany where there is no room for it."""
-    waiting_of_key, waiting, start, made = connection.execute(ROOM, {"key": key_id}).one()
-    if waiting_of_key >= limits.max_queued_per_key:
-        some = select(jobs.c.sequence).where(WAITS, jobs.c.key_id == queues.c.key_id).exists()
-        keys = len(connection.execute(select(queues.c.key_id).where(some)).all())
+def _count_in(connection: Connection, key_id: str, now: float, limits: Limits) -> None:
+    """Puts a job into its key's queue, which is made with the first; raises TooMany where there is no room for it."""
+    queue = connection.execute(QUEUE, {"key": key_id}).one_or_none()
+    if queue is None:
+        connection.execute(insert(queues), {"key_id": key_id})
+        return _count_in(connection, key_id, now, limits)
+    waiting, start, made, waiting_of_all = queue
+    if waiting >= limits.max_queued_per_key:
+        keys = connection.execute(select(func.count()).select_from(queues).where(queues.c.waiting > 0)).scalar_one()
         message = f"{limits.max_queued_per_key} videos of this key are waiting, which is the most"
         raise TooMany(message, _wait_for_renders(connection, keys))
-    if waiting >= limits.max_queued:
+    if waiting_of_all >= limits.max_queued:
         message = f"{limits.max_queued} videos are waiting, which is the most"
         raise TooMany(message, _wait_for_renders(connection, 1))
-
-    if start is None:
-        connection.execute(insert(queues), {"key_id": key_id, "minute_from": now, "made_in_minute": 1})
-        return
     if not start <= now < start + MINUTE_S:  # a clock that was set back begins a new minute too
         start, made = now, 0
     if limits.max_creates_per_minute is not None and made >= limits.max_creates_per_minute:

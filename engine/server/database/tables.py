@@ -84,6 +84,8 @@ queues = Table(
     # Turns are numbered as they are taken; 0 for a key that had none.
     Column("last_turn", BigInteger, nullable=False, default=0),
     Column("passed_over", Integer, nullable=False, default=0),
+    # How many jobs of the key are queued: kept with every change, as counting thousands takes long.
+    Column("waiting", Integer, nullable=False, default=0),
     Column("minute_from", Double, nullable=False, default=0.0),
     Column("made_in_minute", Integer, nullable=False, default=0),
 )

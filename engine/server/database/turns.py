@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, ScalarSelect, Select, bindparam, func, select, update
 
+from fantasyid_engine.server.database.queues import left
 from fantasyid_engine.server.database.reading import COLUMNS, job_where, to_job
 from fantasyid_engine.server.database.tables import jobs, queues
 from fantasyid_engine.server.jobs import Job
@@ -29,29 +30,26 @@ def _number(table: FromClause, *conditions: ColumnElement[bool]) -> ScalarSelect
     return select(func.count()).select_from(table).where(*conditions).scalar_subquery()
 
 
-def _ranks() -> Select[Any, Any, Any, int]:
-    """Place of jobs among those of their key."""
+def _behind() -> Select[Any, Any, Any, int]:
+    """How many of their key's own come after jobs: none after one that was just made, which is asked most often."""
     job, other = jobs.alias("job"), jobs.alias("other")
     of_key = (other.c.state == "queued", other.c.key_id == job.c.key_id)
-    higher = _number(other, *of_key, other.c.priority > job.c.priority)
-    older = _number(other, *of_key, other.c.priority == job.c.priority, other.c.sequence < job.c.sequence)
+    lower = _number(other, *of_key, other.c.priority < job.c.priority)
+    newer = _number(other, *of_key, other.c.priority == job.c.priority, other.c.sequence > job.c.sequence)
     wanted = bindparam("job_ids", expanding=True)
-    return select(job.c.id, job.c.key_id, job.c.state, higher + older + 1).where(job.c.id.in_(wanted))
+    return select(job.c.id, job.c.key_id, job.c.state, lower + newer).where(job.c.id.in_(wanted))
 
 
 # Put together once: that takes longer than to run them.
-RANKS = _ranks()
-NUMBERS = select(
-    queues.c.key_id, queues.c.last_turn, _number(jobs, WAITS, jobs.c.key_id == queues.c.key_id).label("waiting")
-)
+BEHIND = _behind()
+QUEUES = select(queues.c.key_id, queues.c.last_turn, queues.c.waiting)
 
 
 def claim(connection: Connection, worker: str, now: float, lease_s: float, last: Job | None) -> Job | None:
     """Gives the next job to a worker, under a new lease; None where none waits. `last`: what the worker did before."""
-    waiting = select(jobs.c.sequence).where(WAITS, jobs.c.key_id == queues.c.key_id).exists()
     turn = connection.execute(
         select(queues.c.key_id, queues.c.passed_over)
-        .where(waiting)
+        .where(queues.c.waiting > 0)
         .order_by(queues.c.last_turn, queues.c.key_id)
         .limit(1)
     ).one_or_none()
@@ -68,6 +66,7 @@ def claim(connection: Connection, worker: str, now: float, lease_s: float, last:
     connection.execute(
         update(queues).where(queues.c.key_id == turn.key_id).values(last_turn=latest + 1, passed_over=passed_over)
     )
+    left(connection, turn.key_id)
     attempt = {"lease": secrets.token_hex(16), "lease_until": now + lease_s, "worker": worker}
     started_at = now if chosen.started_at is None else chosen.started_at
     connection.execute(
@@ -78,15 +77,17 @@ def claim(connection: Connection, worker: str, now: float, lease_s: float, last:
 
 def positions(connection: Connection, job_ids: Sequence[str]) -> dict[str, int]:
     """After how many turns each of these jobs is claimed, 1 for the next; without those that do not wait."""
-    found = connection.execute(RANKS, {"job_ids": job_ids})
-    ranks = [(job_id, key_id, rank) for job_id, key_id, state, rank in found if state == "queued"]
-    numbers = connection.execute(NUMBERS).all()
-    turns = {key_id: (last_turn, key_id) for key_id, last_turn, _ in numbers}
+    found = connection.execute(BEHIND, {"job_ids": job_ids})
+    waiting = [(job_id, key_id, behind) for job_id, key_id, state, behind in found if state == "queued"]
+    rows = connection.execute(QUEUES).all()
+    numbers = {key_id: number for key_id, _, number in rows}
+    turns = {key_id: (last_turn, key_id) for key_id, last_turn, _ in rows}
 
     def before(key_id: str, rank: int) -> int:
-        others = ((turns[other], number) for other, _, number in numbers if other != key_id and number)
+        others = ((turns[other], number) for other, number in numbers.items() if other != key_id and number)
         return sum(min(number, rank if turn < turns[key_id] else rank - 1) for turn, number in others)
 
+    ranks = [(job_id, key_id, numbers[key_id] - behind) for job_id, key_id, behind in waiting]
     return {job_id: rank + before(key_id, rank) for job_id, key_id, rank in ranks}
 
 

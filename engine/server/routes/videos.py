@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fantasyid_engine.server.access import Asking
 from fantasyid_engine.server.bodies import checked, read_body
 from fantasyid_engine.server.errors import bad, not_found
-from fantasyid_engine.server.jobs import FINAL, Job
+from fantasyid_engine.server.jobs import FINAL
 from fantasyid_engine.server.routes.asking import AskedWith, Serving, VideoId
 from fantasyid_engine.server.routes.described import CHANGES, POLL, TAKES_BODY, errors, takes
 from fantasyid_engine.server.schemas import CreateVideo, Reference, RemixVideo, Video, VideoDeleted, VideoList
-from fantasyid_engine.server.service import Asked, Service
+from fantasyid_engine.server.service import Asked, Service, Taken
 from fantasyid_engine.server.uploads import no_photo
 from fantasyid_engine.server.views import POLL_MS, poll_after_ms
 
@@ -21,7 +21,7 @@ TOLD_LIST = {200: {"description": "A page of videos.", "headers": POLL}}
 PHOTO = "input_reference"
 
 
-async def created(request: Request, service: Service, asked: Asked) -> tuple[Job, bool]:
+async def created(request: Request, service: Service, asked: Asked) -> Taken:
     """The job that a body asks for; raises as `Service.create`."""
     service.facts()  # before the body is read
     async with read_body(request, files=(PHOTO,), most_bytes=service.settings.max_body_bytes) as body:
@@ -43,9 +43,8 @@ def _named(reference: str | Reference) -> str:
     return named[0]
 
 
-async def shown(service: Service, job: Job, response: Response) -> Video:
+def told(video: Video, response: Response) -> Video:
     """The video, and when to ask again."""
-    video = await service.show(job)
     after_ms = poll_after_ms(video)
     if after_ms is not None:
         response.headers["openai-poll-after-ms"] = str(after_ms)
@@ -55,8 +54,8 @@ async def shown(service: Service, job: Job, response: Response) -> Video:
 @router.post("/videos", responses=TOLD | errors(404, 409, *TAKES_BODY), openapi_extra=takes("CreateVideo"))
 async def create_video(request: Request, response: Response, service: Serving, asked: AskedWith) -> Video:
     """Make a video of the person in a photo."""
-    job, _ = await created(request, service, asked)
-    return await shown(service, job, response)
+    taken = await created(request, service, asked)
+    return told(service.show(taken.job, taken.place), response)
 
 
 @router.get("/videos", responses=TOLD_LIST | errors(400))
@@ -80,13 +79,14 @@ async def list_videos(
 @router.get("/videos/{video_id}", responses=TOLD | errors(400, 404))
 async def retrieve_video(service: Serving, caller: Asking, video_id: VideoId, response: Response) -> Video:
     """Look at a video; one that has failed is there too, with its error."""
-    return await shown(service, await service.get(video_id, caller), response)
+    _, video = await service.look(video_id, caller)
+    return told(video, response)
 
 
 @router.post("/videos/{video_id}/cancel", responses=errors(400, 404, *CHANGES))
 async def cancel_video(service: Serving, caller: Asking, video_id: VideoId) -> Video:
     """Stop a video that is not final yet: it fails with the code `cancelled`. A final one stays as it is."""
-    return await service.show(await service.cancel(video_id, caller))
+    return service.show(await service.cancel(video_id, caller), None)
 
 
 @router.delete("/videos/{video_id}", responses=errors(400, 404, *CHANGES))
@@ -105,5 +105,5 @@ async def remix_video(
 ) -> Video:
     """Make another video of the same face, with a new prompt; what is left out is as it was."""
     async with read_body(request, files=(), most_bytes=service.settings.max_body_bytes) as body:
-        job, _ = await service.remix(asked, video_id, checked(body.fields, RemixVideo))
-    return await shown(service, job, response)
+        taken = await service.remix(asked, video_id, checked(body.fields, RemixVideo))
+    return told(service.show(taken.job, taken.place), response)

@@ -42,10 +42,11 @@ ID = {"x-video-id": {"description": "Of the video, by which it is found later.",
 )
 async def create_and_wait(request: Request, service: Serving, asked: AskedWith) -> Response:
     """Make a video and wait for it. Who goes away before cancels it, unless another request made it."""
-    job, made = await created(request, service, asked)
+    taken = await created(request, service, asked)
+    job = taken.job
     ended = await _unless_gone(request.receive, asyncio.create_task(end_of(service, job, asked.caller)))
     if ended is None:
-        if made and await request.is_disconnected():
+        if taken.made and await request.is_disconnected():
             with suppress(ApiError):
                 await service.cancel(job.id, asked.caller)
         return answer(_with_id(later("interrupted", "the video was deleted, or the server is being stopped"), job))
