@@ -1,7 +1,7 @@
 """What a job is, wherever it is spoken of: the store keeps it, workers render it, clients see it as a video."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 State = Literal["queued", "in_progress", "completed", "failed"]
 """A cancelled job is `failed` with the code `cancelled`: clients know these four."""
@@ -92,9 +92,17 @@ class Place:
     """Of a job that waits.
 
     Attributes:
-        position: after how many turns it is claimed; 1 is the next, 0 a job that does not wait.
+        position: after how many turns it is claimed; 1 is the next.
         mean_render_s: seconds that one of the last renders took; None before the first.
     """
 
     position: int
     mean_render_s: float | None
+
+
+class Taken(NamedTuple):
+    """A job that was asked for: whether it was made now, and its place where it waits."""
+
+    job: Job
+    made: bool
+    place: Place | None

@@ -9,6 +9,7 @@ is in an event. A traceback is one field.
 import hashlib
 import logging
 from collections.abc import MutableMapping
+from functools import cache
 from typing import Any, TextIO
 
 import structlog
@@ -55,14 +56,16 @@ def configure_logs(stream: TextIO, redact_prompts: bool) -> None:
     logging.getLogger("uvicorn.access").disabled = True
 
 
+@cache
 def get_log() -> BoundLogger:
     """The server's log: `get_log().info("job_done", job_id=...)`; until logs are set up, warnings go to stderr."""
-    return structlog.wrap_logger(
+    log = structlog.wrap_logger(
         logging.getLogger(NAME),
         processors=[structlog.stdlib.filter_by_level, *_common(), ProcessorFormatter.wrap_for_formatter],
         wrapper_class=BoundLogger,
         context_class=dict,
     )
+    return log.bind()
 
 
 def _common() -> list[structlog.typing.Processor]:

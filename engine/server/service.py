@@ -18,7 +18,7 @@ from fantasyid_engine.server.checks import Checked, check
 from fantasyid_engine.server.errors import bad, later, not_found
 from fantasyid_engine.server.files import Files
 from fantasyid_engine.server.hub import Hub
-from fantasyid_engine.server.jobs import Job, NewJob, Place, State
+from fantasyid_engine.server.jobs import Job, NewJob, Place, State, Taken
 from fantasyid_engine.server.messages import Facts
 from fantasyid_engine.server.metrics import Metrics
 from fantasyid_engine.server.outbound import Outbound
@@ -41,15 +41,6 @@ class Asked:
     caller: Caller
     idempotency_key: str | None
     traceparent: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A job that was asked for: whether it was made now, and its place in the queue where it waits."""
-
-    job: Job
-    made: bool
-    place: Place | None
 
 
 class Service:
@@ -158,8 +149,7 @@ class Service:
                 remixed_from=remixed,
                 traceparent=asked.traceparent,
             )
-            job, made = self.store.create(new, now=time.time(), limits=limits)
-        return Taken(job, made, self._place(job))
+            return self.store.create(new, now=time.time(), limits=limits)
 
     def _check_webhook(self, url: str | None) -> None:
         if url is None:
@@ -209,27 +199,21 @@ class Service:
             self.hub.changed(job_id)
         return job
 
-    def _place(self, job: Job) -> Place | None:
-        return self.store.place(job) if job.state == "queued" else None
-
     def show(self, job: Job, place: Place | None) -> Video:
         """A job as clients see it, with its place in the queue where it has one."""
         live = self.hub.progress(job.id)
-        if place is None or not place.position:
+        if place is None:
             return video(job, live)
         workers = sum(worker.state in ("idle", "busy") for worker in self.pool.workers())
         return video(job, live, place.position, eta_s(place.position, place.mean_render_s, workers))
 
     async def look(self, job_id: str, caller: Caller) -> tuple[Job, Video]:
         """A job, and how clients see it; raises as `get`."""
-        job, place = await asyncio.to_thread(self._look, job_id, caller)
-        if job is None:
+        found = await asyncio.to_thread(lambda: self.store.look(job_id, key_id=caller.key_id))
+        if found is None:
             raise not_found()
+        job, place = found
         return job, self.show(job, place)
-
-    def _look(self, job_id: str, caller: Caller) -> tuple[Job | None, Place | None]:
-        job = self.store.get(job_id, key_id=caller.key_id)
-        return job, job and self._place(job)
 
     def show_page(self, jobs: Sequence[Job]) -> list[Video]:
         """Jobs as clients see them; their places in the queue would take too long to count."""

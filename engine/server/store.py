@@ -6,7 +6,6 @@ WriteError where the file can be read or written no longer (disk full): nothing 
 succeed. What it does is in `fantasyid_engine.server.database`, a function for each method here.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from fantasyid_engine.server.database import api_keys, attempts, creating, deliv
 from fantasyid_engine.server.database.api_keys import ApiKey
 from fantasyid_engine.server.database.connection import Database
 from fantasyid_engine.server.database.creating import KeyReused, Limits, TooMany
-from fantasyid_engine.server.jobs import Job, NewJob, Place, State
+from fantasyid_engine.server.jobs import Job, NewJob, Place, State, Taken
 from fantasyid_engine.server.messages import Facts
 from fantasyid_engine.server.webhooks import Delivery
 
@@ -34,26 +33,22 @@ class Store:
 
     # Jobs as clients see them.
 
-    def create(self, new: NewJob, *, now: float, limits: Limits) -> tuple[Job, bool]:
-        """Makes a job, or finds the one of the same key and idempotency key: False. Raises TooMany, KeyReused."""
+    def create(self, new: NewJob, *, now: float, limits: Limits) -> Taken:
+        """Makes a job, or finds the one of the same key and idempotency key. Raises TooMany, KeyReused."""
         with self._database.write() as connection:
-            return creating.create(connection, new, now, limits)
+            job, made = creating.create(connection, new, now, limits)
+            return Taken(job, made, turns.place(connection, job))
 
     def get(self, job_id: str, *, key_id: str | None = None) -> Job | None:
         """A job; None where there is none, or it is another key's."""
         with self._database.read() as connection:
             return reading.get(connection, job_id, key_id)
 
-    def place(self, job: Job) -> Place:
-        """Where it is in the queue. Faces in memory may change that a little."""
+    def look(self, job_id: str, *, key_id: str | None = None) -> tuple[Job, Place | None] | None:
+        """A job with its place in the queue; None as `get`. Faces in memory may change the place a little."""
         with self._database.read() as connection:
-            position = turns.positions(connection, [job.id]).get(job.id, 0)
-            return Place(position, reading.mean_render_s(connection))
-
-    def positions(self, jobs: Sequence[Job]) -> dict[str, int]:
-        """Those of many jobs, by their ids, at the price of a few; those that do not wait are left out."""
-        with self._database.read() as connection:
-            return turns.positions(connection, [job.id for job in jobs])
+            job = reading.get(connection, job_id, key_id)
+            return job and (job, turns.place(connection, job))
 
     def cancel(self, job_id: str, *, key_id: str | None, now: float, expires_at: float | None) -> Job | None:
         """Fails a job that waits or is under way, with the code `cancelled`; one that is final stays as it is."""

@@ -86,7 +86,7 @@ class Running:
             fps=8,
             model="avatar-mini",
         )
-        job, made = self.store.create(new, now=1_000.0, limits=NO_LIMITS)
+        job, made, _ = self.store.create(new, now=1_000.0, limits=NO_LIMITS)
         assert made
         self.pool.wake()
         return job

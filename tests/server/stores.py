@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from fantasyid_engine.server.database import tables
+from fantasyid_engine.server.database import tables, turns
 from fantasyid_engine.server.jobs import Job, NewJob
 from fantasyid_engine.server.store import Limits, Store
 
@@ -37,7 +38,7 @@ def new_job(key_id: str = "key_a", **changes: Any) -> NewJob:
 
 def make(store: Store, key_id: str = "key_a", *, now: float = 1.0, **changes: Any) -> Job:
     """A new job in a store."""
-    job, made = store.create(new_job(key_id, **changes), now=now, limits=NO_LIMITS)
+    job, made, _ = store.create(new_job(key_id, **changes), now=now, limits=NO_LIMITS)
     assert made
     return job
 
@@ -58,6 +59,18 @@ def claim(store: Store, *, now: float = 2.0, last: Job | None = None, worker: st
     job = store.claim(worker, now=now, lease_s=30, last=last)
     assert job is not None and job.state == "in_progress" and job.lease is not None
     return job
+
+
+def position(store: Store, job: Job) -> int:
+    """Its place in the queue; 0 where it does not wait."""
+    found = store.look(job.id)
+    return found[1].position if found and found[1] else 0
+
+
+def positions(store: Store, jobs: Sequence[Job]) -> dict[str, int]:
+    """Those of many at once; jobs that do not wait are left out."""
+    with store._database.read() as connection:
+        return turns.positions(connection, [job.id for job in jobs])
 
 
 def lease(job: Job) -> str:

@@ -43,7 +43,7 @@ def test_a_job_comes_back_as_it_was_asked_for(store: Store) -> None:
         remixed_from="video_" + 32 * "0",
         traceparent="00-" + 32 * "a" + "-" + 16 * "b" + "-01",
     )
-    job, made = store.create(new, now=1.25, limits=NO_LIMITS)
+    job, made, _ = store.create(new, now=1.25, limits=NO_LIMITS)
     assert made and asdict(job) | asdict(new) == asdict(job)
     assert (job.state, job.created_at, job.attempts, job.result) == ("queued", 1.25, 0, {})
     assert len(job.id) == 38 and job.id.startswith("video_")
@@ -81,7 +81,7 @@ def test_a_key_for_another_request(store: Store) -> None:
         store.create(new_job(idempotency_key="once", request_sha256="y"), now=2, limits=NO_LIMITS)
     again = new_job(idempotency_key="once", request_sha256="x")
     no_room = Limits(max_queued=0, max_queued_per_key=0, max_creates_per_minute=0)
-    assert store.create(again, now=2, limits=no_room) == (first, False), "what was made counts against no limit"
+    assert store.create(again, now=2, limits=no_room)[:2] == (first, False), "what was made counts against no limit"
     store.delete(first.id, key_id=None)
     assert store.create(again, now=3, limits=NO_LIMITS)[1], "a job that is gone holds no key"
 
@@ -164,7 +164,7 @@ def test_so_many_a_minute(store: Store) -> None:
     limits = Limits(99, 99, 2)
 
     def create(now: float, key_id: str = "key_a") -> None:
-        job, _ = store.create(new_job(key_id), now=now, limits=limits)
+        job, *_ = store.create(new_job(key_id), now=now, limits=limits)
         store.delete(job.id, key_id=None)  # those that are gone count too
 
     create(100)

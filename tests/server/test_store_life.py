@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from fantasyid_engine.server.database.turns import MOST_PASSED
 from fantasyid_engine.server.jobs import FINAL, Job, NewJob
 from fantasyid_engine.server.store import KeyReused, Store
-from tests.server.stores import NO_LIMITS, RESULT, new_job, photo
+from tests.server.stores import NO_LIMITS, RESULT, new_job, photo, positions
 
 KEYS = ("key_a", "key_b", "key_c")
 MOST_ATTEMPTS, MOST_INTERRUPTIONS = 3, 2
@@ -101,7 +101,7 @@ class JobLife(RuleBasedStateMachine):
         )
         earlier = self.earlier(new)
         try:
-            job, made = self.store.create(new, now=self.now, limits=NO_LIMITS)
+            job, made, _ = self.store.create(new, now=self.now, limits=NO_LIMITS)
         except KeyReused:
             assert earlier is not None and earlier.request_sha256 != new.request_sha256
             return multiple()
@@ -236,7 +236,7 @@ class JobLife(RuleBasedStateMachine):
             return
         everyone = self.store.of_subject(key_id=None, photo_sha256=None, consent_ref=None, before=None)
         assert everyone == list(self.model.jobs.values())
-        assert self.store.positions(everyone) == self.model.places()
+        assert positions(self.store, everyone) == self.model.places()
         assert self.store.leased() == [job for job in everyone if job.state == "in_progress"]
         told = [(delivery.id, delivery.body.decode()) for delivery in self.store.due(self.now, 999)]
         assert len(told) == len(self.told)

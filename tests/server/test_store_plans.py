@@ -8,15 +8,15 @@ from sqlalchemy import event
 
 from fantasyid_engine.server.jobs import Job
 from fantasyid_engine.server.store import Limits, Store
-from tests.server.stores import RESULT, lease, make, make_at_once, new_job
+from tests.server.stores import RESULT, lease, make, make_at_once, new_job, positions
 
 QUESTIONS: dict[str, Callable[[Store, Job], object]] = {
     "create": lambda store, job: store.create(new_job(idempotency_key="x"), now=1, limits=Limits(10**6, 10**6, 999)),
     "get": lambda store, job: store.get(job.id, key_id="key_a"),
     "list-newest": lambda store, job: store.list("key_a", after=job.id, limit=20, newest_first=True),
     "list-oldest": lambda store, job: store.list("key_a", after=job.id, limit=20, newest_first=False),
-    "position": lambda store, job: store.place(job).position,
-    "positions": lambda store, job: store.positions([job] * 100),
+    "look": lambda store, job: store.look(job.id),
+    "positions": lambda store, job: positions(store, [job] * 100),
     "claim": lambda store, job: store.claim("w0", now=1, lease_s=9, last=job),
     "extend": lambda store, job: store.extend(lease(job), until=9, stage="denoising", step=1, steps=2),
     "saved": lambda store, job: store.saved(lease(job), 5),

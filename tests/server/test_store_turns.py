@@ -11,7 +11,7 @@ import pytest
 from fantasyid_engine.server.database import turns
 from fantasyid_engine.server.jobs import Job
 from fantasyid_engine.server.store import Store
-from tests.server.stores import claim, lease, make, make_at_once, new_job, photo
+from tests.server.stores import claim, lease, make, make_at_once, new_job, photo, position, positions
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_claim(store: Store) -> None:
     job = claim(store, now=7, worker="w3")
     assert (job.worker, job.started_at, job.lease_until) == ("w3", 7, 37)
     assert len(lease(job)) == 32 and int(lease(job), 16)
-    assert store.get(job.id) == job and store.leased() == [job] and store.place(job).position == 0
+    assert store.get(job.id) == job and store.leased() == [job] and store.look(job.id) == (store.get(job.id), None)
 
 
 def test_the_highest_priority_then_the_oldest(store: Store) -> None:
@@ -51,7 +51,7 @@ def test_a_new_key_comes_before_those_that_had_a_turn(store: Store) -> None:
         make(store, "key_a")
     claim(store)
     new = make(store, "key_b")
-    assert store.place(new).position == 1 and claim(store).id == new.id
+    assert position(store, new) == 1 and claim(store).id == new.id
 
 
 def test_ten_thousand_jobs_of_three_keys(tmp_path: Path) -> None:
@@ -68,10 +68,10 @@ def test_ten_thousand_jobs_of_three_keys(tmp_path: Path) -> None:
                 assert job is not None
                 claimed.append(job)
             connection.rollback()
-        assert store.positions(claimed) == {job.id: place for place, job in enumerate(claimed, start=1)}
-        assert [store.place(job).position for job in claimed[99::100]] == [100, 200, 300, 400, 500]
+        assert positions(store, claimed) == {job.id: place for place, job in enumerate(claimed, start=1)}
+        assert [position(store, job) for job in claimed[99::100]] == [100, 200, 300, 400, 500]
         last, _ = store.list("key_a", after=None, limit=100, newest_first=True)
-        places = store.positions(last).values()
+        places = positions(store, last).values()
         assert len(set(places)) == 100 and max(places) <= 10_000
 
     whose = [job.key_id for job in claimed]
@@ -84,14 +84,14 @@ def test_places_move_up(store: Store) -> None:
     mine = [make(store, "key_a") for _ in range(3)]
     for _ in range(4):
         make(store, "key_b")
-    assert [store.place(job).position for job in mine] == [1, 3, 5]
+    assert [position(store, job) for job in mine] == [1, 3, 5]
     claim(store)
-    assert store.positions(mine) == {mine[1].id: 2, mine[2].id: 4}
+    assert positions(store, mine) == {mine[1].id: 2, mine[2].id: 4}
     store.cancel(mine[1].id, key_id=None, now=3, expires_at=None)
-    assert store.place(mine[2]).position == 2
+    assert position(store, mine[2]) == 2
     store.delete(mine[2].id, key_id=None)
-    assert store.place(mine[2]).position == 0
-    assert store.positions([]) == {}
+    assert position(store, mine[2]) == 0
+    assert positions(store, []) == {}
 
 
 def test_given_back_keeps_its_place(store: Store) -> None:
@@ -99,7 +99,7 @@ def test_given_back_keeps_its_place(store: Store) -> None:
     first = claim(store)
     back = store.give_back(lease(first), died=False, max_attempts=3, now=3, expires_at=None)
     assert back is not None and (back.state, back.lease, back.attempts) == ("queued", None, 0)
-    assert [store.place(job).position for job in jobs] == [1, 2, 3]
+    assert [position(store, job) for job in jobs] == [1, 2, 3]
     again = claim(store, now=9)
     assert again.id == first.id and again.lease != first.lease and again.started_at == first.started_at
 

@@ -17,9 +17,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, ScalarSelect, Select, bindparam, func, select, update
 
 from fantasyid_engine.server.database.queues import left
-from fantasyid_engine.server.database.reading import COLUMNS, job_where, to_job
+from fantasyid_engine.server.database.reading import COLUMNS, job_where, mean_render_s, to_job
 from fantasyid_engine.server.database.tables import jobs, queues
-from fantasyid_engine.server.jobs import Job
+from fantasyid_engine.server.jobs import Job, Place
 
 MOST_PASSED = 8
 WAITS = jobs.c.state == "queued"
@@ -73,6 +73,13 @@ def claim(connection: Connection, worker: str, now: float, lease_s: float, last:
         update(jobs).where(jobs.c.id == chosen.id).values(state="in_progress", started_at=started_at, **attempt)
     )
     return job_where(connection, jobs.c.id == chosen.id)
+
+
+def place(connection: Connection, job: Job) -> Place | None:
+    """Where a job is in the queue; None for one that does not wait."""
+    if job.state != "queued":
+        return None
+    return Place(positions(connection, [job.id])[job.id], mean_render_s(connection))
 
 
 def positions(connection: Connection, job_ids: Sequence[str]) -> dict[str, int]:
