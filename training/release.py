@@ -2,10 +2,12 @@
 
 engine/weights/models/NAME/   the model, float16
 training/runs/NAME/           recipe.json (with machine and versions), log.jsonl, curves.svg, stages.json
+    stages/                   what finished stages made before the DiT: `train run --stages-of` begins with it
 
 python -m fantasyid_engine.training.release RUN
 """
 
+import itertools
 import json
 import shutil
 import sys
@@ -14,8 +16,8 @@ from pathlib import Path
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.curves import draw_curves, read_log, stage_seconds
 from fantasyid_engine.training.export_run import export_run
-from fantasyid_engine.training.recipe import Stage
-from fantasyid_engine.training.run import read_recipe_of
+from fantasyid_engine.training.recipe import DiffusionStage, Recipe, Stage
+from fantasyid_engine.training.run import read_recipe_of, result_path
 from fantasyid_engine.weights.shipped import MODELS
 
 RUNS = Path(__file__).with_name("runs")
@@ -47,8 +49,19 @@ def release(run: Path) -> Path:
     shutil.copyfile(run / "recipe.json", kept / "recipe.json")
     (kept / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in log))
     (kept / "curves.svg").write_text(curves)
+    keep_stages(run, recipe, kept)
     (kept / "stages.json").write_text(json.dumps({"exported": said, "seconds": seconds}, indent=1) + "\n")
     return model
+
+
+def keep_stages(run: Path, recipe: Recipe, kept: Path) -> None:
+    """Copies what the run's finished stages made before the DiT, in the place of what was kept before."""
+    shutil.rmtree(kept / "stages", ignore_errors=True)
+    before = itertools.takewhile(lambda one: not isinstance(one[1], DiffusionStage), enumerate(recipe.stages))
+    for number, _ in before:
+        if result_path(run, recipe, number).is_file():
+            (kept / "stages").mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(result_path(run, recipe, number), result_path(kept, recipe, number))
 
 
 if __name__ == "__main__":

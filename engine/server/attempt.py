@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from fantasyid_engine.server.hub import Live
 from fantasyid_engine.server.jobs import Job
-from fantasyid_engine.server.messages import Preview, Progress
+from fantasyid_engine.server.messages import Progress
 
 SHARES = {"face": 3, "text": 2, "image": 2, "denoise": 83, "decode": 9}
 """Percent; what is missing to 100 is for writing the video."""
@@ -48,12 +48,9 @@ class Attempt:
         reached = percent_of("denoise", job.steps_saved, steps) if job.steps_saved else 0
         return cls(job, job.lease, Live(stage="face", step=0, steps=1, percent=reached), now)
 
-    def hear(self, message: Progress | Preview, now: float) -> tuple[str, float, float] | None:
+    def hear(self, message: Progress, now: float) -> tuple[str, float, float] | None:
         """Takes in what the worker said; returns the stage that ended with it: its name, begin and end."""
         live = self.live
-        if isinstance(message, Preview):
-            self.live = replace(live, has_preview=live.has_preview + 1)
-            return None
         self.live = replace(
             live,
             stage=message.stage,

@@ -13,13 +13,14 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fantasyid_engine.atomic import atomic_file
 from fantasyid_engine.config.serialise import read_json_object
-from fantasyid_engine.errors import OutputError
+from fantasyid_engine.errors import ConfigError, OutputError
 from fantasyid_engine.server.attempt import Attempt
 from fantasyid_engine.server.events import PoolEvents
 from fantasyid_engine.server.files import Files
@@ -52,7 +53,8 @@ class Books:
                 self.events.trouble(what, error)
                 if self.stopping.is_set():
                     raise
-            await asyncio.sleep(wait_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), wait_s)
             wait_s = min(2 * wait_s, MOST_WAIT_S)
 
     async def claim(self, worker: str, last: Job | None) -> Job | None:
@@ -66,11 +68,10 @@ class Books:
             return None
 
     async def extend(self, attempt: Attempt) -> bool:
-        """Keeps the lease, with how far it is; False where it no longer counts. Trouble is for the next time."""
-        live, until = attempt.live, time.time() + self.settings.lease_s
-        extend = partial(self.store.extend, attempt.lease, until=until)
+        """Keeps the lease; False where it no longer counts. Trouble is for the next time."""
+        until = time.time() + self.settings.lease_s
         try:
-            return await asyncio.to_thread(partial(extend, stage=live.stage, step=live.step, steps=live.steps))
+            return await asyncio.to_thread(partial(self.store.extend, attempt.lease, until=until))
         except OutputError as error:
             self.events.trouble("extend", error)
             return True
@@ -133,9 +134,13 @@ class Books:
         self.events.job_returned(job, why, now)
         self.hub.changed(job.id)
 
-    def recover(self) -> list[Job]:
-        """At start: what the last server left under way is completed where its video is whole, else queued again."""
-        now, jobs = time.time(), []
+    def recover(self, model: str) -> list[Job]:
+        """At start: what the last server left under way is completed where its video is whole, else queued again.
+
+        Raises:
+            ConfigError: jobs wait for another model than this one, and the settings do not say that they are to fail.
+        """
+        now, jobs = time.time(), list[Job]()
         for job in self.store.leased():
             assert job.lease is not None, "it is leased"
             result, expires_at = self._published(job.id), self._expiry(now)
@@ -144,7 +149,13 @@ class Books:
             else:
                 ended = self.store.interrupt(job.lease, now=now, expires_at=expires_at)
             jobs += [] if ended is None else [ended]
-        return jobs
+        others = self.store.waiting_for_others(model)
+        if others and not self.settings.fail_other_models:
+            raise ConfigError(
+                f"{len(others)} videos wait for the model {others[0].model}, and this server has {model}; "
+                "start it with that --model, or set fail_other_models = true to let them fail"
+            )
+        return [*jobs, *self.store.fail_others(model, now=now, expires_at=self._expiry(now))]
 
     async def _ended(self, attempt: Attempt, job: Job | None) -> None:
         """The job is final, or its lease no longer counts (None)."""

@@ -4,11 +4,11 @@ Times are seconds since 1970.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from fantasyid_engine.server.jobs import Job
 
-WorkerState = Literal["starting", "idle", "busy", "testing", "restarting", "quarantined", "stopped"]
+WorkerState = Literal["starting", "idle", "busy", "restarting", "quarantined", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +21,6 @@ class WorkerStatus:
         state: `restarting` waits before it starts anew, `quarantined` does not start any more.
         job_id: of the render under way.
         restarts: processes after the first.
-        busy_s: seconds that renders took.
-        alive_s: seconds since the process was started; 0 without one.
         pid: of the process.
     """
 
@@ -31,13 +29,11 @@ class WorkerStatus:
     state: WorkerState
     job_id: str | None
     restarts: int
-    busy_s: float
-    alive_s: float
     pid: int | None
 
 
-class PoolEvents(Protocol):
-    """What a pool tells."""
+class PoolEvents:
+    """What a pool tells; to this class, nobody listens."""
 
     def job_started(self, job: Job, worker: str, at: float) -> None:
         """A worker renders it now, for the first time or again."""
@@ -71,40 +67,3 @@ class PoolEvents(Protocol):
 
     def trouble(self, what: str, error: Exception) -> None:
         """The store or the files cannot do what they must; it is tried again."""
-
-
-class NoEvents:
-    """Nobody listens."""
-
-    def job_started(self, job: Job, worker: str, at: float) -> None:
-        """Nothing."""
-
-    def stage(self, job: Job, stage: str, start: float, end: float) -> None:
-        """Nothing."""
-
-    def job_returned(self, job: Job, why: str, at: float) -> None:
-        """Nothing."""
-
-    def job_finished(self, job: Job, at: float) -> None:
-        """Nothing."""
-
-    def job_dropped(self, job: Job, at: float) -> None:
-        """Nothing."""
-
-    def out_of_memory(self, job: Job, worker: str) -> None:
-        """Nothing."""
-
-    def worker_state(self, status: WorkerStatus) -> None:
-        """Nothing."""
-
-    def worker_busy(self, worker: str, seconds: float) -> None:
-        """Nothing."""
-
-    def worker_ended(self, worker: str, why: str, exit_code: int | None) -> None:
-        """Nothing."""
-
-    def worker_line(self, worker: str, line: str) -> None:
-        """Nothing."""
-
-    def trouble(self, what: str, error: Exception) -> None:
-        """Nothing."""

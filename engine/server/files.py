@@ -23,7 +23,7 @@ from typing import Literal
 
 from fantasyid_engine.atomic import atomic_file
 from fantasyid_engine.errors import OutputError, WriteError
-from fantasyid_engine.server.sweep import remove_unknown
+from fantasyid_engine.server.sweep import remove_old, remove_unknown
 
 FACES = "faces"
 FOLDERS = ("photos", "videos", "work", "states", FACES)
@@ -80,9 +80,9 @@ class Files:
     def open_work(self, lease: str) -> Path:
         """A new, empty folder for an attempt, which is under way until its work is published or dropped."""
         path = self._work(lease)
+        self._under_way.add(lease)  # first, or a sweep could take it
         with _writing(path):
             path.mkdir(mode=0o700)
-        self._under_way.add(lease)
         return path
 
     def publish(self, lease: str, job_id: str) -> None:
@@ -128,10 +128,17 @@ class Files:
             _put_aside(videos)
             state.unlink(missing_ok=True)
 
-    def sweep(self, *, job_ids: set[str], photos: set[str]) -> int:
-        """Removes files of other jobs and photos, and of attempts that are not under way; how many bytes that were."""
-        needed = {"photos": photos, "videos": job_ids, "states": job_ids, "work": set(self._under_way)}
-        return remove_unknown(self._root, needed, self._opened_at)
+    def sweep(self, *, job_ids: set[str], unfinished: set[str], photos: set[str], faces_since: float) -> int:
+        """Removes what nobody needs; how many bytes that were.
+
+        Args:
+            job_ids: of all jobs; other videos go.
+            unfinished: of those that may be rendered; other states go.
+            photos: digests of those in use; others go, as do folders of attempts that are not under way.
+            faces_since: faces that were used last before this time go, in seconds since 1970.
+        """
+        needed = {"photos": photos, "videos": job_ids, "states": unfinished, "work": self._under_way}
+        return remove_unknown(self._root, needed, self._opened_at) + remove_old(self._root / FACES, faces_since)
 
     def _work(self, lease: str) -> Path:
         return self._root / "work" / _named(LEASE, lease)

@@ -23,7 +23,6 @@ class Live:
         percent: of the whole render, 0 to 100.
         eta_s: seconds that are left, where that is known.
         notes: one line each, of what the render did differently.
-        has_preview: number of the preview picture, 0 for none yet.
     """
 
     stage: str
@@ -32,7 +31,6 @@ class Live:
     percent: int
     eta_s: float | None = None
     notes: tuple[str, ...] = ()
-    has_preview: int = 0
 
 
 class Hub:

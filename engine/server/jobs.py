@@ -58,8 +58,6 @@ class Job(NewJob):
         lease: names the attempt that is under way; what others say of the job no longer counts.
         lease_until: when the lease ends unless it is extended.
         worker: who has it, or had it last.
-        stage: of the render, last time it was written down.
-        step: of `steps`, of that stage.
         steps_saved: denoising steps that the saved state has behind it; 0 for none.
         error_code: of a failed job.
         error_message: one line for the client.
@@ -78,9 +76,6 @@ class Job(NewJob):
     lease: str | None = None
     lease_until: float | None = None
     worker: str | None = None
-    stage: str | None = None
-    step: int = 0
-    steps: int = 0
     steps_saved: int = 0
     error_code: str | None = None
     error_message: str | None = None

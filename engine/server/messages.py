@@ -8,9 +8,12 @@ socket is the end of the worker.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
+
+from fantasyid_engine.config.presets import PRESETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,7 @@ class Facts:
     """What a server must know of its model to answer for it.
 
     Attributes:
-        name: preset, or the model folder's name.
+        name: see `served_name`.
         trained: False where its weights come from a seed.
         frame_counts: numbers of frames that it makes, the default last.
         fps: frames a second.
@@ -40,6 +43,11 @@ class Facts:
     guidance_scale: float
     shape_names: tuple[str, ...]
     one_face: bool
+
+
+def served_name(model: str) -> str:
+    """What clients call a model that is opened by this preset or folder."""
+    return model if model in PRESETS else Path(model).resolve().name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ is held then, and none that is held is removed. While a sweep looks for what nob
 
 import hashlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ from fantasyid_engine.server.store import Store
 class Photos:
     """Of one server; its methods block, and may be called from any thread."""
 
-    def __init__(self, files: Files, store: Store) -> None:
-        self._files, self._store = files, store
+    def __init__(self, files: Files, store: Store, keep_faces_s: float) -> None:
+        self._files, self._store, self._keep_faces_s = files, store, keep_faces_s
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
 
@@ -42,6 +43,11 @@ class Photos:
                 self._files.drop_photo(sha256)
 
     def sweep(self) -> int:
-        """Removes all files of no known job; how many bytes that were."""
+        """Removes all files that no job needs, and faces that were not used for long; how many bytes that were."""
         with self._lock:
-            return self._files.sweep(job_ids=self._store.job_ids(), photos=self._store.photos() | set(self._held))
+            return self._files.sweep(
+                job_ids=self._store.job_ids(),
+                unfinished=self._store.job_ids("queued", "in_progress"),
+                photos=self._store.photos() | set(self._held),
+                faces_since=time.time() - self._keep_faces_s,
+            )

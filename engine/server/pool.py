@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from fantasyid_engine.server.attempt import Attempt
 from fantasyid_engine.server.books import Books
 from fantasyid_engine.server.devices import find_devices
-from fantasyid_engine.server.events import NoEvents, PoolEvents, WorkerState, WorkerStatus
+from fantasyid_engine.server.events import PoolEvents, WorkerStatus
 from fantasyid_engine.server.files import Files
 from fantasyid_engine.server.hub import Hub
 from fantasyid_engine.server.jobs import FINAL
-from fantasyid_engine.server.messages import Facts, Refused
+from fantasyid_engine.server.messages import Facts, Refused, served_name
 from fantasyid_engine.server.process import COMMAND, Launch
 from fantasyid_engine.server.settings import Settings
 from fantasyid_engine.server.slot import Slot
 from fantasyid_engine.server.store import Store
-
-__all__ = ["NoEvents", "Pool", "PoolEvents", "WorkerState", "WorkerStatus"]
 
 CANNOT_START = 70
 """Exit code where workers die without saying why; `EX_SOFTWARE` of sysexits.h."""
@@ -50,17 +49,23 @@ class Pool:
         """
         self._settings, self._store, self._command = settings, store, tuple(command or COMMAND)
         self._faces = settings.data / "faces"
-        self._books = Books(settings, store, files, hub, events or NoEvents())
+        self._books = Books(settings, store, files, hub, events or PoolEvents())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots: list[Slot] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._facts: Facts | None = None
 
     async def start(self) -> None:
-        """Takes up what the last server left, then starts the workers; returns before they are ready."""
+        """Takes up what the last server left, then starts the workers; returns before they are ready.
+
+        Raises:
+            ConfigError: as `Books.recover`.
+        """
         self._loop = asyncio.get_running_loop()
-        self._facts = await asyncio.to_thread(self._store.facts)
-        for job in await asyncio.to_thread(self._books.recover):
+        model = served_name(self._settings.model)
+        facts = await asyncio.to_thread(self._store.facts)
+        self._facts = facts if facts is not None and facts.name == model else None
+        for job in await asyncio.to_thread(self._books.recover, model):
             if job.state in FINAL:
                 self._books.events.job_finished(job, time.time())
         devices = await asyncio.to_thread(find_devices, self._settings.devices, os.environ)
@@ -73,7 +78,7 @@ class Pool:
                 faces=str(self._faces),
             )
             self._slots.append(Slot(f"worker-{number}", launch, self._books, self._keep_facts))
-        self._tasks = [asyncio.create_task(slot.run()) for slot in self._slots]
+        self._tasks = [asyncio.create_task(work) for work in (*(slot.run() for slot in self._slots), self._reap())]
 
     def wake(self) -> None:
         """A job was made."""
@@ -130,6 +135,23 @@ class Pool:
         for path in _entries(self._faces):
             with suppress(OSError):  # another may be faster
                 path.unlink()
+
+    async def _reap(self) -> None:
+        """Gives back attempts whose lease ended and that no worker has: writing their end down went wrong."""
+        books = self._books
+        while not books.stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(books.stopping.wait(), self._settings.lease_s)
+            try:
+                leased = await asyncio.to_thread(self._store.leased)
+                under_way = {status.job_id for status in self.workers()}
+                for job in leased:
+                    if job.id not in under_way and (job.lease_until or 0) < time.time():
+                        await books.returned(
+                            Attempt.of(job, 1, time.time()), "its end was never written down", died=True
+                        )
+            except Exception as error:  # a store that cannot be read now: it is tried again
+                books.events.trouble("reap", error)
 
     def _tell_to_forget(self) -> None:
         for slot in self._slots:

@@ -51,12 +51,13 @@ class Remover:
             )
         )
         gone = [job for job in found if await self.remove(job.id, key_id=key_id) is not None]
-        in_use = await asyncio.to_thread(self._store.photos)
         await asyncio.to_thread(self._pool.forget)
+        await asyncio.to_thread(self._store.wipe)
         return Purged(
             jobs=len(gone),
             cancelled=sum(job.state not in FINAL for job in gone),
-            photos=len({job.photo_sha256 for job in gone} - in_use),
+            # Also those whose file stays for others' jobs: their keys are not told of each other.
+            photos=len({job.photo_sha256 for job in gone}),
             videos=sum(job.state == "completed" for job in gone),
         )
 

@@ -92,16 +92,21 @@ class Rendering:
     async def _hear(self, message: FromWorker | Woken | None) -> None:
         attempt = self.attempt
         match message:
-            case Progress() | Preview() if message.lease == attempt.lease:
-                if not attempt.told_to_stop:
-                    self._stuck_at = self._loop.time() + self._settings.step_timeout_s
+            case Progress(lease=attempt.lease):
+                self._got_further()
                 if ended := attempt.hear(message, time.time()):
                     self._events.stage(attempt.job, *ended)
-                if isinstance(message, Progress) and (message.note or "").startswith(OUT_OF_MEMORY):
+                if (message.note or "").startswith(OUT_OF_MEMORY):
                     self._events.out_of_memory(attempt.job, self._worker)
                 self._books.hub.update(attempt.job.id, attempt.live)
+            case Preview(lease=attempt.lease):
+                self._got_further()
             case Saved(lease=attempt.lease, steps_done=steps_done):
                 await self._books.saved(attempt, steps_done)
+
+    def _got_further(self) -> None:
+        if not self.attempt.told_to_stop:
+            self._stuck_at = self._loop.time() + self._settings.step_timeout_s
 
     async def _look(self) -> None:
         """What is due: to keep the lease, to save the render, to lose patience."""

@@ -9,16 +9,18 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
-from fantasyid_engine.errors import InputError
+from fantasyid_engine.errors import InputError, OutputError
 from fantasyid_engine.server.access import Caller
 from fantasyid_engine.server.checks import Checked, check
 from fantasyid_engine.server.errors import bad, later, not_found
 from fantasyid_engine.server.files import Files
 from fantasyid_engine.server.hub import Hub
-from fantasyid_engine.server.jobs import Job, NewJob, Place, State, Taken
+from fantasyid_engine.server.jobs import FINAL, Job, NewJob, Place, State, Taken
 from fantasyid_engine.server.messages import Facts
 from fantasyid_engine.server.metrics import Metrics
 from fantasyid_engine.server.outbound import Outbound
@@ -27,7 +29,7 @@ from fantasyid_engine.server.pool import Pool
 from fantasyid_engine.server.removal import Remover
 from fantasyid_engine.server.schemas import CreateVideo, RemixVideo, Video
 from fantasyid_engine.server.settings import Settings
-from fantasyid_engine.server.store import KeyReused, Limits, Store, TooMany
+from fantasyid_engine.server.store import Limits, Store
 from fantasyid_engine.server.uploads import Source, Uploads, is_job_id
 from fantasyid_engine.server.views import eta_s, video
 
@@ -52,7 +54,7 @@ class Service:
         self.settings, self.store, self.files, self.hub, self.pool = settings, store, files, hub, pool
         self.outbound, self.metrics = outbound, metrics
         self.uploads = Uploads(settings, outbound, files)
-        self.photos = Photos(files, store)
+        self.photos = Photos(files, store, inf if settings.retention_hours is None else 3600 * settings.retention_hours)
         self.remover = Remover(store, files, hub, pool, self.photos)
         self.started_at = int(time.time())
         self.draining = False
@@ -109,8 +111,9 @@ class Service:
         key = _one_key(asked.idempotency_key, body.idempotency_key)
         try:
             taken = await asyncio.to_thread(self._create, asked, body, checked, photo, remixed, key)
-        except (TooMany, KeyReused):
-            await asyncio.to_thread(self.photos.drop, hashlib.sha256(photo).hexdigest())
+        except Exception:
+            with suppress(OutputError):
+                await asyncio.to_thread(self.photos.drop, hashlib.sha256(photo).hexdigest())
             raise
         if taken.made:
             self.metrics.job_created()
@@ -186,16 +189,18 @@ class Service:
     async def cancel(self, job_id: str, caller: Caller) -> Job:
         """The job, failed by now with the code `cancelled` unless it was final before; raises as `get`."""
         now = time.time()
-        before = await self.get(job_id, caller)
-        job = await asyncio.to_thread(
+        found = await asyncio.to_thread(
             lambda: self.store.cancel(job_id, key_id=caller.key_id, now=now, expires_at=self._expiry(now))
         )
-        if job is None:
+        if found is None:
             raise not_found()
-        if job.finished_at == now:
-            await self.pool.cancel(job_id)
-            if before.state == "queued":  # of others, the pool tells
-                self.metrics.job_finished("failed", "cancelled", None, None)
+        job, before = found
+        if before == "in_progress":
+            await self.pool.cancel(job_id)  # which counts it, and drops its files
+        elif before == "queued":
+            self.metrics.job_finished("failed", "cancelled", None, None)
+            await asyncio.to_thread(self.files.state(job_id).unlink, missing_ok=True)
+        if before not in FINAL:
             self.hub.changed(job_id)
         return job
 

@@ -28,6 +28,7 @@ class Settings(BaseModel):
         port: 0 lets the system choose.
         allowed_hosts: further names that clients may call this server by (`Host` header).
         model: preset or model folder.
+        fail_other_models: jobs that wait for another model fail; else the server does not start while there are some.
         devices: one worker each; empty takes every GPU, or else the CPU.
         precision: of the networks' numbers.
         max_body_bytes: of a request.
@@ -61,6 +62,7 @@ class Settings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     allowed_hosts: tuple[str, ...] = ()
     model: str = "avatar-mini"
+    fail_other_models: bool = False
     devices: tuple[str, ...] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     max_body_bytes: Count = 24 << 20

@@ -44,22 +44,19 @@ class Slot:
         self._claiming, self._revoked = False, set[str]()
         self._save_at = float("inf")
         self._starts, self._deaths, self._backoff_s = 0, 0, LEAST_BACKOFF_S
-        self._busy_s = self._busy_since = 0.0
 
     # What the pool asks and tells.
 
     @property
     def status(self) -> WorkerStatus:
         """As it is now; may be asked from any thread."""
-        now, rendering, process = self._loop.time(), self._rendering, self._process
+        rendering, process = self._rendering, self._process
         return WorkerStatus(
             name=self._name,
             device=self._launch.device,
             state=self.state,
             job_id=None if rendering is None else rendering.attempt.job.id,
             restarts=max(0, self._starts - 1),
-            busy_s=self._busy_s + (0.0 if rendering is None else now - self._busy_since),
-            alive_s=0.0 if process is None else now - process.began,
             pid=None if process is None else process.pid,
         )
 
@@ -176,7 +173,7 @@ class Slot:
         books = self._books
         attempt = Attempt.of(job, self._facts.num_inference_steps if self._facts else 1, time.time())
         rendering = self._rendering = Rendering(self._name, process, attempt, books, self._save_at)
-        self._busy_since, revoked = self._loop.time(), job.id in self._revoked
+        began, revoked = self._loop.time(), job.id in self._revoked
         self._revoked.clear()
         self._turn("busy")
         try:
@@ -194,9 +191,7 @@ class Slot:
             raise
         finally:
             self._rendering = None
-            busy_s = self._loop.time() - self._busy_since
-            self._busy_s += busy_s
-            books.events.worker_busy(self._name, busy_s)
+            books.events.worker_busy(self._name, self._loop.time() - began)
             books.hub.update(job.id, None)
 
     def _log(self, text: str) -> None:

@@ -9,7 +9,7 @@ succeed. What it does is in `fantasyid_engine.server.database`, a function for e
 from pathlib import Path
 from typing import Any
 
-from fantasyid_engine.server.database import api_keys, attempts, creating, deliveries, notes, reading, turns
+from fantasyid_engine.server.database import api_keys, attempts, creating, deliveries, notes, queues, reading, turns
 from fantasyid_engine.server.database.api_keys import ApiKey
 from fantasyid_engine.server.database.connection import Database
 from fantasyid_engine.server.database.creating import KeyReused, Limits, TooMany
@@ -26,6 +26,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Opens a store, or makes it; raises ConfigError for a file that is none, or one of a newer version."""
         self._database = Database(path)
+        with self._database.write() as connection:
+            queues.count_anew(connection)
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -50,8 +52,10 @@ class Store:
             job = reading.get(connection, job_id, key_id)
             return job and (job, turns.place(connection, job))
 
-    def cancel(self, job_id: str, *, key_id: str | None, now: float, expires_at: float | None) -> Job | None:
-        """Fails a job that waits or is under way, with the code `cancelled`; one that is final stays as it is."""
+    def cancel(
+        self, job_id: str, *, key_id: str | None, now: float, expires_at: float | None
+    ) -> tuple[Job, State] | None:
+        """Fails a job that waits or is under way, with the code `cancelled`; with its state before."""
         with self._database.write() as connection:
             return attempts.cancel(connection, job_id, key_id, now, expires_at)
 
@@ -67,10 +71,10 @@ class Store:
         with self._database.write() as connection:
             return turns.claim(connection, worker, now, lease_s, last)
 
-    def extend(self, lease: str, *, until: float, stage: str | None, step: int, steps: int) -> bool:
-        """Keeps a lease; notes progress unless `stage` is None."""
+    def extend(self, lease: str, *, until: float) -> bool:
+        """Keeps a lease."""
         with self._database.write() as connection:
-            return attempts.extend(connection, lease, until, stage, step, steps)
+            return attempts.extend(connection, lease, until)
 
     def saved(self, lease: str, steps_done: int) -> bool:
         """Notes what the saved state has behind it; further than ever before, attempts count anew."""
@@ -99,17 +103,22 @@ class Store:
         with self._database.write() as connection:
             return attempts.interrupt(connection, lease, most, now, expires_at)
 
+    def waiting_for_others(self, model: str) -> list[Job]:
+        """Jobs that wait for another model than this one."""
+        with self._database.read() as connection:
+            return reading.waiting_for_others(connection, model)
+
+    def fail_others(self, model: str, *, now: float, expires_at: float | None) -> list[Job]:
+        """Fails them, with the code `model_gone`."""
+        with self._database.write() as connection:
+            return attempts.fail_others(connection, model, now, expires_at)
+
     # All jobs.
 
     def counts(self) -> dict[State, int]:
         """How many jobs there are in each state."""
         with self._database.read() as connection:
             return reading.counts(connection)
-
-    def mean_render_s(self) -> float | None:
-        """Seconds that one of the last 20 renders took; None before the first."""
-        with self._database.read() as connection:
-            return reading.mean_render_s(connection)
 
     def leased(self) -> list[Job]:
         """Jobs under way."""
@@ -131,10 +140,10 @@ class Store:
         with self._database.read() as connection:
             return reading.photos(connection)
 
-    def job_ids(self) -> set[str]:
-        """Ids of all jobs."""
+    def job_ids(self, *states: State) -> set[str]:
+        """Ids of all jobs, or of those in these states."""
         with self._database.read() as connection:
-            return reading.job_ids(connection)
+            return reading.job_ids(connection, *states)
 
     def of_subject(
         self, *, key_id: str | None, photo_sha256: str | None, consent_ref: str | None, before: float | None
@@ -142,6 +151,10 @@ class Store:
         """Jobs of which all that is given holds: of a key, photo or consent, or made before a time."""
         with self._database.read() as connection:
             return reading.of_subject(connection, key_id, photo_sha256, consent_ref, before)
+
+    def wipe(self) -> None:
+        """Nothing of what was deleted is left in the file, nor beside it."""
+        self._database.wipe()
 
     # The model, API keys and webhooks.
 

@@ -3,8 +3,9 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 PARTIAL = ".partial"
@@ -13,14 +14,24 @@ WRITING_S = 3600.0
 """No file takes longer to write."""
 
 
-def remove_unknown(root: Path, needed: Mapping[str, set[str]], opened_at: float) -> int:
+def remove_unknown(root: Path, needed: Mapping[str, Container[str]], opened_at: float) -> int:
     """Removes all in the folders of `needed` whose name up to its first full stop is not in it, and what is not whole.
 
     But what is not whole and was written since the server came up, at `opened_at`, may be under way: it has an hour.
     Returns how many bytes were freed.
     """
-    freed, before = 0, max(opened_at, time.time() - WRITING_S)
-    for path in (*_unknown(root, needed), *_partial(root, before)):
+    before = max(opened_at, time.time() - WRITING_S)
+    return _freed(chain(_unknown(root, needed), _partial(root, before)))
+
+
+def remove_old(folder: Path, since: float) -> int:
+    """Removes files that were last written before `since`, in seconds since 1970; how many bytes that freed."""
+    return _freed(path for path in folder.iterdir() if _written_before(path, since))
+
+
+def _freed(paths: Iterable[Path]) -> int:
+    freed = 0
+    for path in paths:
         with suppress(OSError):  # gone already, or the next sweep tries it again
             size_bytes = _size_bytes(path)
             _remove(path)
@@ -28,7 +39,7 @@ def remove_unknown(root: Path, needed: Mapping[str, set[str]], opened_at: float)
     return freed
 
 
-def _unknown(root: Path, needed: Mapping[str, set[str]]) -> Iterator[Path]:
+def _unknown(root: Path, needed: Mapping[str, Container[str]]) -> Iterator[Path]:
     for folder, names in needed.items():
         for path in (root / folder).iterdir():
             if path.suffix != PARTIAL and path.name.partition(".")[0] not in names:
@@ -36,10 +47,14 @@ def _unknown(root: Path, needed: Mapping[str, set[str]]) -> Iterator[Path]:
 
 
 def _partial(root: Path, before: float) -> Iterator[Path]:
-    for path in root.glob(f"*/*{PARTIAL}"):
-        with suppress(OSError):
-            if path.lstat().st_mtime < before:
-                yield path
+    return (path for path in root.glob(f"*/*{PARTIAL}") if _written_before(path, before))
+
+
+def _written_before(path: Path, when: float) -> bool:
+    try:
+        return path.lstat().st_mtime < when
+    except OSError:
+        return False
 
 
 def _size_bytes(path: Path) -> int:

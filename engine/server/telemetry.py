@@ -1,14 +1,14 @@
 """What the pool tells, as metrics, log lines and spans."""
 
-from fantasyid_engine.server.events import WorkerStatus
+from fantasyid_engine.server.events import PoolEvents, WorkerStatus
 from fantasyid_engine.server.jobs import Job
 from fantasyid_engine.server.logs import get_log
 from fantasyid_engine.server.metrics import Metrics
 from fantasyid_engine.server.tracing import JobSpan, Tracer
 
 
-class Telemetry:
-    """`PoolEvents`, told on; of one server, on its loop."""
+class Telemetry(PoolEvents):
+    """Tells it on; of one server, on its loop."""
 
     def __init__(self, metrics: Metrics, tracer: Tracer) -> None:
         self._metrics, self._tracer = metrics, tracer

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fantasyid_engine.server.events import NoEvents, WorkerStatus
+from fantasyid_engine.server.events import PoolEvents, WorkerStatus
 from fantasyid_engine.server.files import Files
 from fantasyid_engine.server.hub import Hub, Live
 from fantasyid_engine.server.jobs import FINAL, LOCAL, Job, NewJob
@@ -24,7 +24,7 @@ PHOTO = b"the bytes of a photo, which the fake worker does not decode"
 
 
 @dataclass
-class Told(NoEvents):
+class Told(PoolEvents):
     """Keeps what the pool tells."""
 
     said: list[tuple[Any, ...]] = field(default_factory=list)

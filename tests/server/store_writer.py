@@ -24,7 +24,7 @@ def work_for_ever(path: Path) -> None:
         if i % 3 == 0:
             job = claim(store)
             say("in_progress", job.id)
-            store.extend(lease(job), until=99, stage="denoising", step=i, steps=i)
+            store.extend(lease(job), until=99)
             store.saved(lease(job), 5)
             if i % 2 == 0:
                 store.complete(lease(job), RESULT, now=5, expires_at=9)

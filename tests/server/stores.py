@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from fantasyid_engine.server.database import tables, turns
+from fantasyid_engine.server.database import reading, tables, turns
 from fantasyid_engine.server.jobs import Job, NewJob
 from fantasyid_engine.server.store import Limits, Store
 
@@ -71,6 +71,12 @@ def positions(store: Store, jobs: Sequence[Job]) -> dict[str, int]:
     """Those of many at once; jobs that do not wait are left out."""
     with store._database.read() as connection:
         return turns.positions(connection, [job.id for job in jobs])
+
+
+def mean_render_s(store: Store) -> float | None:
+    """As places in the queue are told with."""
+    with store._database.read() as connection:
+        return reading.mean_render_s(connection)
 
 
 def lease(job: Job) -> str:

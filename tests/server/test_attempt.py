@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from fantasyid_engine.server.attempt import SHARES, Attempt, percent_of
 from fantasyid_engine.server.jobs import Job
-from fantasyid_engine.server.messages import Preview, Progress
+from fantasyid_engine.server.messages import Progress
 
 LEASE = "0" * 32
 
@@ -47,15 +47,14 @@ def test_it_never_falls(said: list[tuple[str, int, int]], saved: int) -> None:
     assert percents == sorted(percents) and percents[0] >= 0 and percents[-1] < 100
 
 
-def test_stages_notes_and_previews() -> None:
+def test_stages_and_notes() -> None:
     attempt = Attempt.of(job(steps_saved=25), 10, 100.0)
     assert attempt.live.percent == percent_of("denoise", 25, 50)
     assert attempt.hear(Progress(lease=LEASE, stage="face", step=1, steps=1, note="one"), 101.0) is None
     ended = attempt.hear(Progress(lease=LEASE, stage="text", step=0, steps=1), 103.0)
     assert ended == ("face", 100.0, 103.0)
-    attempt.hear(Preview(lease=LEASE), 104.0)
     attempt.hear(Progress(lease=LEASE, stage="text", step=1, steps=1, note="two", eta_s=3.0), 105.0)
     live = attempt.live
     assert (live.stage, live.step, live.steps, live.eta_s) == ("text", 1, 1, 3.0)
-    assert live.notes == ("one", "two") and live.has_preview == 1
+    assert live.notes == ("one", "two")
     assert attempt.end_stage("text", 106.0) == ("text", 103.0, 106.0)

@@ -1,19 +1,25 @@
 """Bodies in all their encodings, and what is said of those that are none."""
 
+import difflib
 import json
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fantasyid_engine.errors import InputError
 from fantasyid_engine.server.bodies import checked
+from fantasyid_engine.server.checks import check
 from fantasyid_engine.server.errors import ApiError
 from fantasyid_engine.server.forms import from_form, with_extras
 from fantasyid_engine.server.schemas import CreateVideo
-from tests.server.serving import TAKING, Running, error_of
+from fantasyid_engine.server.settings import Settings
+from tests.server.serving import FACTS, TAKING, Running, error_of
 
 EXTRAS = {"seed": 7, "guidance_scale": 2.5, "shape": {"jaw": -1.0}, "face_index": "center"}
 AS_FIELDS = [("seed", "7"), ("guidance_scale", "2.5"), ("shape[jaw]", "-1"), ("face_index", "center")]
@@ -79,6 +85,25 @@ def test_unknown_fields_are_named_with_the_nearest(name: str, hint: str) -> None
     assert hint in str(caught.value)
 
 
+def test_names_are_cut_before_the_nearest_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds for one of a megabyte."""
+    near, lengths = difflib.get_close_matches, []
+
+    def recorded(name: str, known: Sequence[str], **options: Any) -> list[str]:
+        lengths.append(len(name))
+        return near(name, known, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", recorded)
+    name = "promt" * 200_000
+    with pytest.raises(ApiError) as caught:
+        checked({name: 1}, CreateVideo)
+    body = CreateVideo(prompt="a", input_reference="x", shape={name: 1.0})
+    with pytest.raises(InputError, match="knows no shape 'promt") as of_shape:
+        check(body, FACTS, Settings())
+    assert lengths == [100, 100]
+    assert max(len(str(caught.value)), len(str(of_shape.value))) < 1_000
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
@@ -126,6 +151,43 @@ def test_fields_of_other_types(fields: dict[str, Any], code: str, param: str) ->
 def test_bodies_that_are_none(taking: Running, kind: str, content: bytes, status: int, code: str) -> None:
     answer = taking.post("/v1/videos", content=content, headers={"content-type": kind})
     assert (answer.status_code, error_of(answer)["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "charset",
+    ["punycode", "undefined", '"punycode"', "Punycode", "idna", "utf-16", "latin-1", "zlib", "unicode_escape", "x", ""],
+)
+def test_clients_choose_no_codec(taking: Running, charset: str) -> None:
+    """Some of Python's take a time that grows with the square of the text, some always fail."""
+    kind = f"multipart/form-data; boundary=b; CHARSET={charset}"
+    content = b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' + b"a-b9a" * 50 + b"\r\n--b--\r\n"
+    answer = taking.post("/v1/videos", content=content, headers={"content-type": kind})
+    assert (answer.status_code, error_of(answer)["code"]) == (415, "unsupported_media_type")
+    assert "UTF-8" in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"utf-8"', "utf8", "us-ascii"])
+def test_clients_may_name_the_usual_ones(taking: Running, photo: bytes, charset: str) -> None:
+    made = httpx.Request("POST", "http://x", data={"prompt": "nods"}, files={"input_reference": ("a", photo)})
+    kind = f"{made.headers['content-type']}; charset={charset}"
+    assert taking.post("/v1/videos", content=made.read(), headers={"content-type": kind}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "param"),
+    [
+        (r'{"\ud800": 1}', "unknown_parameter", r"\ud800"),
+        (r'{"extra_body": {"\ud800": 1}}', "unknown_parameter", r"\ud800"),
+        (r'{"a\n\u202e": 1}', "unknown_parameter", r"a\n\u202e"),
+        (r'{"shape": {"\ud800": 1}, "prompt": "a"}', "shape_unknown", "shape"),
+        (r'{"shape": {"\ud800": "1"}, "prompt": "a"}', "invalid_parameter", "shape"),
+    ],
+)
+def test_names_that_are_no_text(taking: Running, content: str, code: str, param: str) -> None:
+    content = content.replace("{", '{"input_reference": "data:,", ', 1)
+    answer = taking.post("/v1/videos", content=content, headers={"content-type": "application/json"})
+    assert (answer.status_code, error_of(answer)["code"]) == (400, code)
+    assert error_of(answer)["param"] == param
 
 
 def test_a_file_where_none_belongs(taking: Running, photo: bytes) -> None:

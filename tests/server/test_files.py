@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -173,6 +174,12 @@ def test_a_job_goes_with_all_it_has(files: Files, root: Path) -> None:
     assert sorted(path.name for path in (root / "videos").iterdir()) == [OTHER_JOB]
 
 
+def sweep(files: Files, **needed: Any) -> int:
+    """Of a server whose jobs need nothing but what is named."""
+    nothing: dict[str, Any] = {"job_ids": set(), "unfinished": set(), "photos": set(), "faces_since": 0.0}
+    return files.sweep(**nothing | needed)
+
+
 def test_a_sweep_takes_what_no_job_needs(files: Files, root: Path) -> None:
     for lease, job in ((LEASE, JOB), (OTHER_LEASE, OTHER_JOB)):
         render(files, lease)
@@ -182,31 +189,42 @@ def test_a_sweep_takes_what_no_job_needs(files: Files, root: Path) -> None:
     files.keep_photo(PHOTO)
     (root / "faces" / "kept.safetensors").write_bytes(b"face")
     (root / "videos" / "strange.txt").write_bytes(b"?")
-    freed = files.sweep(job_ids={JOB}, photos={SHA256})
+    freed = sweep(files, job_ids={JOB}, unfinished={JOB}, photos={SHA256})
     assert freed == sum(5 + len(name) for name in NAMES) + len(b"state") + len(b"another photo") + 1
     assert files.has_video(JOB) and files.state(JOB).exists() and files.photo(SHA256).exists()
     assert not files.has_video(OTHER_JOB) and not files.state(OTHER_JOB).exists() and not files.photo(other).exists()
     assert (root / "faces" / "kept.safetensors").exists()
     assert [path.name for path in (root / "videos").iterdir()] == [JOB]
-    assert files.sweep(job_ids={JOB}, photos={SHA256}) == 0
+    assert sweep(files, job_ids={JOB}, unfinished={JOB}, photos={SHA256}) == 0
+    assert sweep(files, job_ids={JOB}, photos={SHA256}) == len(b"state"), "of a job that is final"
+    assert files.has_video(JOB) and not files.state(JOB).exists()
+
+
+def test_a_sweep_takes_faces_that_nobody_needed_for_long(files: Files, root: Path) -> None:
+    old, new = root / "faces" / "old.safetensors", root / "faces" / "new.safetensors"
+    for path, used in ((old, 1000), (new, 2000)):
+        path.write_bytes(b"face")
+        os.utime(path, (used, used))
+    assert sweep(files, faces_since=1500) == len(b"face")
+    assert not old.exists() and new.exists()
 
 
 def test_a_sweep_leaves_work_that_is_under_way(files: Files, root: Path) -> None:
     render(files)
-    files.sweep(job_ids=set(), photos=set())
+    sweep(files)
     assert files.preview(LEASE).exists()
     render(files, OTHER_LEASE)
     files.publish(LEASE, JOB)
     files.drop_work(OTHER_LEASE)
     (root / "work" / LEASE).mkdir()
     (root / "work" / OTHER_LEASE).mkdir()
-    files.sweep(job_ids={JOB}, photos=set())
+    sweep(files, job_ids={JOB})
     assert list((root / "work").iterdir()) == []
 
 
 def test_a_sweep_at_the_start_takes_all_work(files: Files, root: Path) -> None:
     render(files)
-    assert Files(root).sweep(job_ids={JOB}, photos=set()) > 0
+    assert sweep(Files(root), job_ids={JOB}) > 0
     assert list((root / "work").iterdir()) == []
 
 
@@ -223,7 +241,7 @@ def test_a_sweep_takes_what_was_written_halfway(root: Path) -> None:
     aside.mkdir()
     (aside / "video.mp4").write_bytes(b"12345")
     os.utime(aside, (now - 9, now - 9))
-    assert files.sweep(job_ids={JOB}, photos=set()) == 8 + 5
+    assert sweep(files, job_ids={JOB}) == 8 + 5
     left = {path.name for path in root.rglob("*.partial")}
     assert left == {f".{JOB}.under-way.partial"}
 

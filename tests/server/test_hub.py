@@ -9,7 +9,7 @@ import pytest
 from fantasyid_engine.server import hub as hub_module
 from fantasyid_engine.server.hub import Hub, Live
 
-LIVE = Live(stage="denoising", step=3, steps=20, percent=15, eta_s=8.5, notes=("one",), has_preview=2)
+LIVE = Live(stage="denoising", step=3, steps=20, percent=15, eta_s=8.5, notes=("one",))
 NEVER_S = 60.0
 
 

@@ -10,7 +10,7 @@ A photo that a schema allows need not be one, so that valid requests may be refu
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,14 +124,24 @@ def adapted(server: Running, photo: bytes, mode: GenerationMode) -> BaseSchema:
 
 @pytest.mark.parametrize(("method", "path", "mode"), OPERATIONS)
 def test_the_server_does_as_the_document_says(
-    api: dict[GenerationMode, BaseSchema], keyed: Running, photo: bytes, method: str, path: str, mode: GenerationMode
+    api: dict[GenerationMode, BaseSchema],
+    keyed: Running,
+    photo: bytes,
+    method: str,
+    path: str,
+    mode: GenerationMode,
+    record_property: Callable[[str, object], None],
 ) -> None:
     for _ in range(2):
         keyed.made(photo)
+    cases = 0
 
     @PROFILE
     @given(api[mode][path][method].as_strategy(generation_mode=mode))
     def every(case: schemathesis.Case) -> None:
+        nonlocal cases
+        cases += 1
         case.call_and_validate(checks=CHECKS, headers=keyed.headers, timeout=30)
 
     every()
+    record_property("cases", cases)

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fantasyid_engine.errors import WriteError
+from fantasyid_engine.errors import ConfigError, WriteError
 from fantasyid_engine.server import slot as slot_module
 from fantasyid_engine.server.jobs import Job
 from fantasyid_engine.server.messages import Facts
@@ -58,7 +59,7 @@ def test_a_job_is_rendered(tmp_path: Path) -> None:
             assert running.pool.ready and isinstance(running.pool.facts, Facts)
             assert running.store.facts() == running.pool.facts
             status = running.pool.workers()[0]
-            assert (status.state, status.job_id, status.restarts) == ("idle", None, 0) and status.busy_s > 0
+            assert (status.state, status.job_id, status.restarts) == ("idle", None, 0)
             stages = [said[2] for said in running.told.of("stage")]
             assert stages == ["face", "text", "denoise", "decode"]
             assert running.told.of("finished") == [("finished", job.id, "completed", None)]
@@ -176,8 +177,8 @@ def test_cancelled_while_it_waits_or_is_rendered(tmp_path: Path) -> None:
             job = running.make("[slow 10]", num_inference_steps=10_000)
             await running.live(job, lambda live: live.stage == "denoise" and live.step > 3)
             first = pid_of(running)
-            cancelled = running.store.cancel(job.id, key_id=None, now=1.0, expires_at=None)
-            assert cancelled is not None and cancelled.error_code == "cancelled"
+            found = running.store.cancel(job.id, key_id=None, now=1.0, expires_at=None)
+            assert found is not None and found[0].error_code == "cancelled"
             await running.pool.cancel(job.id)
             await until(lambda: running.pool.workers()[0].state == "idle", 5)
             assert running.job(job).state == "failed" and not running.files.state(job.id).exists()
@@ -303,6 +304,49 @@ def test_what_a_dead_server_left(tmp_path: Path) -> None:
             assert stored.interruptions == 1 and stored.attempts == 0
             live = await running.live(rendered, lambda live: live.stage == "denoise" and live.step > 20)
             assert live.step > 20
+
+    run(test)
+
+
+def test_an_attempt_whose_end_was_not_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker died, and the store failed in a way that nobody foresaw: the job is rendered all the same."""
+
+    async def test() -> None:
+        async with pool(tmp_path, lease_s=3, max_attempts=3) as running:
+            give_back, failures = running.store.give_back, 1
+
+            def fails(*arguments: Any, **settings: Any) -> Job | None:
+                nonlocal failures
+                failures -= 1
+                if failures >= 0:
+                    raise RuntimeError("can't start new thread")
+                return give_back(*arguments, **settings)
+
+            monkeypatch.setattr(running.store, "give_back", fails)
+            job = running.make("[die-anew 8]")
+            assert (await running.final(job))[0].state == "completed" and failures < 0
+            (returned,) = running.told.of("returned")
+            assert returned == ("returned", job.id, "its end was never written down")
+
+    run(test)
+
+
+def test_jobs_of_another_model(tmp_path: Path) -> None:
+    """A server with another model does not start, unless it is told to let them fail."""
+
+    async def test() -> None:
+        async with pool(tmp_path) as running:
+            await running.ready()
+            running.store.close = lambda: None  # the pool is left before the job is taken up
+            await running.pool.kill()
+            job = running.make()
+        with pytest.raises(ConfigError, match="1 videos wait for the model avatar-mini, and this server has other"):
+            async with pool(tmp_path, model="other"):
+                pass
+        async with pool(tmp_path, model="other", fail_other_models=True) as running:
+            assert running.pool.facts is None, "those that are kept are the other model's"
+            assert (running.job(job).state, running.job(job).error_code) == ("failed", "model_gone")
+            assert running.told.of("finished") == [("finished", job.id, "failed", "model_gone")]
 
     run(test)
 

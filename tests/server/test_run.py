@@ -1,5 +1,6 @@
 """The command `serve` as an operator has it: a process that is started, refused, asked to stop, and started again."""
 
+import os
 import re
 import signal
 import socket
@@ -58,8 +59,6 @@ class Process:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    import os
-
     started: list[Process] = []
 
     def make(**environment: str) -> Process:

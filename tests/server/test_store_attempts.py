@@ -83,7 +83,7 @@ def test_a_late_message_changes_nothing(store: Store) -> None:
     store.give_back(lease(first), died=True, max_attempts=3, now=5, expires_at=None)
     second = claim(store, worker="w1")
     late = lease(first)
-    assert not store.extend(late, until=99, stage="denoising", step=1, steps=2)
+    assert not store.extend(late, until=99)
     assert not store.saved(late, 15)
     assert store.complete(late, {}, now=6, expires_at=None) is None
     assert store.fail(late, "x", "y", now=6, expires_at=None) is None
@@ -92,26 +92,26 @@ def test_a_late_message_changes_nothing(store: Store) -> None:
     assert store.get(second.id) == second
 
 
-def test_progress_is_noted_and_forgotten_with_the_attempt(store: Store) -> None:
+def test_a_lease_is_extended_and_forgotten_with_the_attempt(store: Store) -> None:
     make(store)
     job = claim(store)
-    assert store.extend(lease(job), until=50, stage="denoising", step=3, steps=20)
-    assert store.extend(lease(job), until=60, stage=None, step=0, steps=0)
+    assert store.extend(lease(job), until=60)
     found = store.get(job.id)
-    assert found is not None
-    assert (found.stage, found.step, found.steps, found.lease_until) == ("denoising", 3, 20, 60)
+    assert found is not None and found.lease_until == 60
     back = store.give_back(lease(job), died=False, max_attempts=3, now=5, expires_at=None)
-    assert back is not None and (back.stage, back.step, back.steps) == (None, 0, 0)
+    assert back is not None and (back.lease, back.lease_until) == (None, None)
 
 
 def test_cancelled(store: Store) -> None:
     waiting, under_way = make(store, priority=-1), claim_of(store)
     for job in (waiting, under_way):
-        after = store.cancel(job.id, key_id="key_a", now=7, expires_at=9)
-        assert after is not None and (after.state, after.error_code) == ("failed", "cancelled")
+        found = store.cancel(job.id, key_id="key_a", now=7, expires_at=9)
+        assert found is not None
+        after, before = found
+        assert before == job.state and (after.state, after.error_code) == ("failed", "cancelled")
         assert (after.error_message, after.finished_at) == ("cancelled by the client", 7)
-        assert store.cancel(job.id, key_id="key_a", now=8, expires_at=None) == after, "it was final already"
-    assert not store.extend(lease(under_way), until=99, stage=None, step=0, steps=0)
+        assert store.cancel(job.id, key_id="key_a", now=8, expires_at=None) == (after, "failed"), "it was final already"
+    assert not store.extend(lease(under_way), until=99)
     assert store.claim("w0", now=9, lease_s=30, last=None) is None
 
 

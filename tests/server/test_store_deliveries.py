@@ -15,7 +15,7 @@ URL = "https://example.com/hook"
 ENDS: dict[str, Callable[[Store, Job], Job | None]] = {
     "completed": lambda store, job: store.complete(lease(job), RESULT, now=5, expires_at=9),
     "failed": lambda store, job: store.fail(lease(job), "out_of_memory", "no\nroom", now=5, expires_at=9),
-    "cancelled": lambda store, job: store.cancel(job.id, key_id="key_a", now=5, expires_at=9),
+    "cancelled": lambda store, job: (store.cancel(job.id, key_id="key_a", now=5, expires_at=9) or [None])[0],
     "worker_died": lambda store, job: store.give_back(lease(job), died=True, max_attempts=1, now=5, expires_at=9),
     "interrupted": lambda store, job: store.interrupt(lease(job), most=1, now=5, expires_at=9),
 }

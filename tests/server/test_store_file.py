@@ -9,13 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from fantasyid_engine.errors import ConfigError, OutputError, WriteError
 from fantasyid_engine.server.database import tables
 from fantasyid_engine.server.database.connection import SCHEMA_NOTE
 from fantasyid_engine.server.database.notes import write_note
 from fantasyid_engine.server.store import Store
-from tests.server.stores import make
+from tests.server.stores import make, position
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,6 +65,25 @@ with closing(Store(folder / "jobs.sqlite")) as store:
     assert len(store.due(9, 9)) == 1
 print("well again")
 """
+
+
+def test_what_is_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "jobs.sqlite")) as store:
+        job = make(store, settings={"prompt": "a secret of somebody"})
+        assert any(b"a secret of" in path.read_bytes() for path in tmp_path.iterdir())
+        store.delete(job.id, key_id=None)
+        store.wipe()
+        assert not any(b"a secret of" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_what_waits_is_counted_anew(tmp_path: Path) -> None:
+    """Numbers that went wrong, however that came, are right after the next start."""
+    with closing(Store(tmp_path / "jobs.sqlite")) as store:
+        job, _ = make(store), make(store)
+        with store._database.write() as connection:
+            connection.execute(update(tables.queues).values(waiting=7))
+    with closing(Store(tmp_path / "jobs.sqlite")) as store:
+        assert position(store, job) == 1
 
 
 def test_disk_full(tmp_path: Path) -> None:

@@ -137,14 +137,13 @@ class JobLife(RuleBasedStateMachine):
     def under(self, lease: str) -> Job | None:
         return next((job for job in self.model.jobs.values() if job.lease == lease), None)
 
-    @rule(lease=leases, stage=st.sampled_from((None, "denoising")), step=st.integers(0, 20))
-    def extend(self, lease: str, stage: str | None, step: int) -> None:
+    @rule(lease=leases)
+    def extend(self, lease: str) -> None:
         self.now += 1
         job = self.under(lease)
-        assert self.store.extend(lease, until=self.now, stage=stage, step=step, steps=20) == (job is not None)
+        assert self.store.extend(lease, until=self.now) == (job is not None)
         if job is not None:
-            reached = {} if stage is None else {"stage": stage, "step": step, "steps": 20}
-            self.model.jobs[job.id] = replace(job, lease_until=self.now, **reached)
+            self.model.jobs[job.id] = replace(job, lease_until=self.now)
 
     @rule(lease=leases, steps_done=st.integers(1, 4))
     def saved(self, lease: str, steps_done: int) -> None:
@@ -192,13 +191,24 @@ class JobLife(RuleBasedStateMachine):
     @rule(job_id=ids, key_id=st.sampled_from((None, *KEYS)))
     def cancel(self, job_id: str, key_id: str | None) -> None:
         job = self.model.jobs.get(job_id)
-        after = self.store.cancel(job_id, key_id=key_id, now=self.now, expires_at=self.now + 9)
+        found = self.store.cancel(job_id, key_id=key_id, now=self.now, expires_at=self.now + 9)
         if job is None or key_id not in (None, job.key_id):
-            assert after is None
-        elif job.state in FINAL:
-            assert after == job
+            assert found is None
+            return
+        assert found is not None and found[1] == job.state
+        if job.state in FINAL:
+            assert found[0] == job
         else:
-            self.end(job, after, error_code="cancelled", error_message="cancelled by the client")
+            self.end(job, found[0], error_code="cancelled", error_message="cancelled by the client")
+
+    @rule(model=st.sampled_from(("avatar-mini", "other")))
+    def fail_others(self, model: str) -> None:
+        others = [job for job in self.model.jobs.values() if job.state == "queued" and job.model != model]
+        assert self.store.waiting_for_others(model) == others
+        ended = self.store.fail_others(model, now=self.now, expires_at=self.now + 9)
+        for job, after in zip(others, ended, strict=True):
+            message = f"this server renders with {model} now; ask for the video again"
+            self.end(job, after, error_code="model_gone", error_message=message)
 
     @rule(job_id=consumes(ids))
     def delete(self, job_id: str) -> None:
@@ -226,7 +236,7 @@ class JobLife(RuleBasedStateMachine):
         if job is None:
             assert after is None
             return
-        forgotten = {"lease": None, "lease_until": None, "stage": None, "step": 0, "steps": 0}
+        forgotten = {"lease": None, "lease_until": None}
         self.model.jobs[job.id] = replace(job, state="queued", **forgotten, **values)
         assert after == self.model.jobs[job.id]
 

@@ -293,7 +293,7 @@ def test_a_place_that_cannot_be_written(worker: Worker) -> None:
 
 
 def test_forgetting(worker: Worker) -> None:
-    """Faces are read again; those on disk are the server's to remove."""
+    """Faces are read again; what the render before kept on disk goes too."""
     kept = {path.name for path in (worker.root / "faces").iterdir()}
     assert kept
     for path in (worker.root / "faces").iterdir():
@@ -303,6 +303,11 @@ def test_forgetting(worker: Worker) -> None:
     worker.send(Forget())
     assert isinstance(worker.answer(worker.order())[0], Done)
     assert {path.name for path in (worker.root / "faces").iterdir()} <= kept
+    worker.send(Forget())
+    until = time.monotonic() + 60
+    while any((worker.root / "faces").iterdir()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_out_of_memory(faulty: Worker) -> None:

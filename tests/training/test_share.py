@@ -1,5 +1,6 @@
 """Runs that begin with another one's stages."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.ablation import ablated
 from fantasyid_engine.training.parts import write_result
 from fantasyid_engine.training.recipe import Recipe
+from fantasyid_engine.training.release import keep_stages
 from fantasyid_engine.training.run import claim, result_path
 from fantasyid_engine.training.share import share_stages
 from tests.training.cases import tiny
@@ -52,6 +54,16 @@ def test_stages_are_shared_up_to_the_first_that_differs(finished: Path, tmp_path
     vae, tower, *others = tiny().stages
     recipe = replace(tiny(), stages=(vae, replace(tower, steps=7), *others))
     assert share_stages(recipe, tmp_path / "row", finished) == ["vae"]
+
+
+def test_a_release_can_be_gone_on_from(finished: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    result_path(finished, tiny(), 2).unlink()
+    for _ in range(2):  # the second takes the first one's place
+        keep_stages(finished, tiny(), kept)
+    assert len(list((kept / "stages").iterdir())) == 2, "none that draws"
+    shutil.copyfile(finished / "recipe.json", kept / "recipe.json")
+    assert share_stages(tiny(), tmp_path / "row", kept) == ["vae", "tower"]
 
 
 def test_a_stage_that_is_not_finished_ends_it(finished: Path, tmp_path: Path) -> None:

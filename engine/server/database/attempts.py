@@ -16,19 +16,17 @@ from sqlalchemy import ColumnElement, Connection, delete, select, update
 from fantasyid_engine.errors import one_line
 from fantasyid_engine.server.database import deliveries
 from fantasyid_engine.server.database.queues import entered, left
-from fantasyid_engine.server.database.reading import get, job_where
+from fantasyid_engine.server.database.reading import get, job_where, waiting_for_others
 from fantasyid_engine.server.database.tables import jobs
-from fantasyid_engine.server.jobs import FINAL, Job
+from fantasyid_engine.server.jobs import FINAL, Job, State
 
 NO_ATTEMPT = {"lease": None, "lease_until": None}
-AGAIN = {"state": "queued", "stage": None, "step": 0, "steps": 0} | NO_ATTEMPT
+AGAIN = {"state": "queued"} | NO_ATTEMPT
 
 
-def extend(connection: Connection, lease: str, until: float, stage: str | None, step: int, steps: int) -> bool:
-    """Keeps an attempt alive, and notes how far it is unless `stage` is None; False where it no longer counts."""
-    reached = {} if stage is None else {"stage": stage, "step": step, "steps": steps}
-    changed = connection.execute(update(jobs).where(_under(lease)).values(lease_until=until, **reached))
-    return changed.rowcount == 1
+def extend(connection: Connection, lease: str, until: float) -> bool:
+    """Keeps an attempt alive; False where it no longer counts."""
+    return connection.execute(update(jobs).where(_under(lease)).values(lease_until=until)).rowcount == 1
 
 
 def saved(connection: Connection, lease: str, steps_done: int) -> bool:
@@ -85,12 +83,26 @@ def interrupt(connection: Connection, lease: str, most: int, now: float, expires
     return _change(connection, job, **AGAIN, interruptions=interruptions)
 
 
-def cancel(connection: Connection, job_id: str, key_id: str | None, now: float, expires_at: float | None) -> Job | None:
-    """Ends a job that waits or is under way; one that is final stays as it is. None where there is no such job."""
+def cancel(
+    connection: Connection, job_id: str, key_id: str | None, now: float, expires_at: float | None
+) -> tuple[Job, State] | None:
+    """Ends a job that waits or is under way; one that is final stays as it is. None where there is no such job.
+
+    The state is the one before.
+    """
     job = get(connection, job_id, key_id)
-    if job is None or job.state in FINAL:
-        return job
-    return _fail(connection, job, "cancelled", "cancelled by the client", now, expires_at)
+    if job is None:
+        return None
+    if job.state in FINAL:
+        return job, job.state
+    return _fail(connection, job, "cancelled", "cancelled by the client", now, expires_at), job.state
+
+
+def fail_others(connection: Connection, model: str, now: float, expires_at: float | None) -> list[Job]:
+    """Ends all jobs that wait for another model than this one."""
+    message = f"this server renders with {model} now; ask for the video again"
+    others = waiting_for_others(connection, model)
+    return [_fail(connection, job, "model_gone", message, now, expires_at) for job in others]
 
 
 def remove(connection: Connection, job_id: str, key_id: str | None) -> Job | None:

@@ -75,6 +75,11 @@ class Database:
         with self._turn, self._errors("write"), self._writing.begin() as connection:
             yield connection
 
+    def wipe(self) -> None:
+        """What was deleted is in the log no longer either; a reader that takes long keeps it until the next time."""
+        with self._errors("write"), self._reading.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
     def _check_schema(self) -> None:
         with self.write() as connection:
             found = inspect(connection).get_table_names()

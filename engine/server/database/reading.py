@@ -70,6 +70,12 @@ def leased(connection: Connection) -> list[Job]:
     return _jobs(connection, select(*COLUMNS).where(jobs.c.state == "in_progress").order_by(jobs.c.sequence))
 
 
+def waiting_for_others(connection: Connection, model: str) -> list[Job]:
+    """Jobs that wait for another model than this one, the oldest first."""
+    waits = select(*COLUMNS).where(jobs.c.state == "queued", jobs.c.model != model)
+    return _jobs(connection, waits.order_by(jobs.c.sequence))
+
+
 def next_expiring(connection: Connection, now: float, limit: int) -> list[Job]:
     """Up to `limit` jobs whose time is over, those that are over longest first."""
     over = select(*COLUMNS).where(jobs.c.expires_at <= now)
@@ -86,9 +92,10 @@ def photos(connection: Connection) -> set[str]:
     return set(connection.execute(select(jobs.c.photo_sha256).distinct()).scalars())
 
 
-def job_ids(connection: Connection) -> set[str]:
-    """Ids of all jobs."""
-    return set(connection.execute(select(jobs.c.id)).scalars())
+def job_ids(connection: Connection, *states: State) -> set[str]:
+    """Ids of all jobs, or of those in these states."""
+    wanted = select(jobs.c.id).where(jobs.c.state.in_(states)) if states else select(jobs.c.id)
+    return set(connection.execute(wanted).scalars())
 
 
 def of_subject(

@@ -29,6 +29,6 @@ async def purge(request: Request, service: Serving, caller: Asking) -> Purged:
             raise bad("subject_unclear", "name one of photo, photo_sha256 and consent_ref")
         sha256 = subject.photo_sha256
         if file or subject.photo:
-            data = await service.uploads.read(file or subject.photo or "")
+            data = await service.uploads.read(file or subject.photo or "", PHOTO)
             sha256 = hashlib.sha256(data).hexdigest()
     return await service.remover.purge(key_id=caller.key_id, photo_sha256=sha256, consent_ref=subject.consent_ref)

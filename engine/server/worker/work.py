@@ -3,10 +3,9 @@
 import logging
 from pathlib import Path
 
-from fantasyid_engine.config.presets import PRESETS
 from fantasyid_engine.engine import Engine
 from fantasyid_engine.errors import DeviceError, EngineError, OutputError, ResourceError, one_line
-from fantasyid_engine.server.messages import Facts, Ready, Refused, Render
+from fantasyid_engine.server.messages import Facts, Ready, Refused, Render, served_name
 from fantasyid_engine.server.worker.channel import Channel
 from fantasyid_engine.server.worker.orders import Orders
 from fantasyid_engine.server.worker.render import Renderer
@@ -44,6 +43,8 @@ def work(name: str, device: str, precision: str, faces: str, channel: Channel, o
         order = orders.next()
         if not isinstance(order, Render):
             engine.forget()
+            for path in Path(faces).iterdir():  # here too: the render before it may have kept a face meanwhile
+                path.unlink(missing_ok=True)
             continue
         try:
             channel.send(renderer(order))
@@ -58,7 +59,7 @@ def facts_of(model: Model, name: str) -> Facts:
     """What the server must know of a model that was opened by `name`."""
     height, width = model.frame_size
     return Facts(
-        name=name if name in PRESETS else Path(name).resolve().name,
+        name=served_name(name),
         trained=model.render.trained,
         frame_counts=tuple(model.frame_counts),
         fps=model.render.fps,
