@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fantasyid_engine.cli.policy import consent_required
 from fantasyid_engine.cli.screen import put, say
 from fantasyid_engine.errors import ConfigError, InputError, some_of
 
@@ -16,7 +17,21 @@ if TYPE_CHECKING:
     from fantasyid_engine.server.store import Store
 
 serve = typer.Typer(invoke_without_command=True)
-NEEDED = ("fastapi", "prometheus_client", "sqlalchemy", "standardwebhooks", "structlog", "uvicorn", "uvloop")
+NEEDED = (
+    "fastapi",
+    "httptools",
+    "httpx",
+    "idna",
+    "prometheus_client",
+    "python_multipart",
+    "sqlalchemy",
+    "standardwebhooks",
+    "starlette",
+    "structlog",
+    "uvicorn",
+    "uvloop",
+)
+"""What the extra `serve` brings, by the names that are imported."""
 keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 serve.add_typer(keys, name="keys")
 Data = Annotated[
@@ -54,7 +69,7 @@ def serve_command(
     """Serve videos over HTTP: the OpenAI-compatible API of videos, and a page for people.
 
     Without API keys only this machine may ask; `serve keys create NAME` makes one. SIGTERM lets renders finish
-    or saves them; the next start goes on with them.
+    or saves them; the next start goes on with them. FANTASYID_REQUIRE_CONSENT=1 is as --require-consent.
 
     Example: fantasyid-engine serve
 
@@ -75,7 +90,7 @@ def serve_command(
         "model": model,
         "devices": device or None,
         "allow_input_urls": allow_input_urls or None,
-        "require_consent": require_consent or None,
+        "require_consent": require_consent or consent_required() or None,
         "log_prompts": log_prompts or None,
     }
     run(read_settings(config, {name: value for name, value in given.items() if value is not None}), tell=say)

@@ -23,6 +23,7 @@ from PIL import (
 )
 
 from fantasyid_engine.errors import InputError, one_line
+from fantasyid_engine.face import jpeg_markers
 from fantasyid_engine.face.silence import silence_readers
 from fantasyid_engine.face.source import Source, check_length, name_of, read_source
 
@@ -74,8 +75,8 @@ def decode_photo(data: bytes, name: str) -> NDArray[np.uint8]:
         another colour space is ignored, as is unreadable EXIF), transparency laid on white, 16 bits scaled to 8.
 
     Raises:
-        InputError: `image_unreadable` (empty, of no known format, truncated, corrupt), `image_too_small` under 16
-            pixels a side, `image_too_large` above 64 MiB or 89 million pixels.
+        InputError: `image_unreadable` (empty, of no known format, truncated, corrupt, a JPEG of very many scans
+            or segments), `image_too_small` under 16 pixels a side, `image_too_large` above 64 MiB or 89 million pixels.
     """
     name = one_line(name)
     check_length(data, name, "photo", MAX_BYTES, "image_too_large")
@@ -98,6 +99,9 @@ def _decoded(data: bytes, name: str) -> Image.Image:
         raise _unreadable(name, "it is empty")
     match _kind(data):
         case "JPEG":
+            reason = jpeg_markers.excess(data)
+            if reason is not None:
+                raise _unreadable(name, reason)
             image = _Jpeg(BytesIO(data))
             # Where the data ends in zeros (a download cut off in a file of full size), libjpeg paints the rest grey.
             if data.find(END_OF_JPEG, image.fp.tell() if image.fp else 0) < 0:
@@ -149,7 +153,7 @@ def _decoded_heif(data: bytes, name: str) -> Image.Image:
 
 def _kind(data: bytes) -> str | None:
     signatures = {
-        "JPEG": (b"\xff\xd8\xff",),
+        "JPEG": (jpeg_markers.START,),
         "PNG": (b"\x89PNG\r\n\x1a\n",),
         "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
         "BMP": (b"BM",),

@@ -1,10 +1,12 @@
 """Who asks: an API key's owner, or anybody on a server that has no keys.
 
-A server that has had a key once always asks for one, as does one that others than its own machine can reach.
+A server that has had a key once always asks for one, as does one that others than its own machine can reach: by its
+address, or by a proxy in front of it, of which the names in `allowed_hosts` tell.
 """
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated
@@ -30,14 +32,15 @@ class Caller:
     max_queued: int | None = None
 
 
-def is_public(host: str) -> bool:
-    """Whether others than this machine can reach a server that listens there."""
-    if host == "localhost":
-        return False
-    try:
-        return not ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return True
+def public_names(settings: Settings) -> list[str]:
+    """Where a server listens and what it goes by, as far as others than this machine can mean it."""
+    return [name for name in (settings.host, *settings.allowed_hosts) if not _is_this_machine(name)]
+
+
+def _is_this_machine(name: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(name.strip("[]")).is_loopback
+    return name == "localhost"
 
 
 class Access:
@@ -45,7 +48,7 @@ class Access:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = store
-        self._needs_key = is_public(settings.host)
+        self._needs_key = bool(public_names(settings))
         self._open_since = -REMEMBERED_S
 
     def recall(self) -> Caller | None:

@@ -60,7 +60,7 @@ def make_app(settings: Settings, *, command: Sequence[str] | None = None) -> Fas
         middleware=[
             Middleware(Observe, metrics=metrics),
             Middleware(Guard, names=(settings.host, *settings.allowed_hosts)),
-            Middleware(BodyLimit, most_bytes=settings.max_body_bytes),
+            Middleware(BodyLimit, most_bytes=settings.max_body_bytes, most_in_flight=settings.max_bytes_in_flight),
         ],
     )
     # `/videos/sync` before `/videos/{video_id}`

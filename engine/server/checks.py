@@ -11,7 +11,7 @@ from typing import Any
 
 from fantasyid_engine.errors import InputError, some_of
 from fantasyid_engine.request import LARGEST_SEED, VideoRequest, check_consent
-from fantasyid_engine.server.errors import ApiError, bad
+from fantasyid_engine.server.errors import MOST_NAME_CHARS, ApiError, bad
 from fantasyid_engine.server.messages import Facts
 from fantasyid_engine.server.schemas import CreateVideo, RemixVideo
 from fantasyid_engine.server.settings import Settings
@@ -129,7 +129,8 @@ def _check_limits(request: VideoRequest, facts: Facts, settings: Settings) -> No
     if unknown and not facts.shape_names:
         raise InputError("shape_unsupported", "this model does not read the shape of a face; leave shape out")
     if unknown:
-        near = difflib.get_close_matches(unknown[0], facts.shape_names, n=1)
+        name = unknown[0][:MOST_NAME_CHARS]
+        near = difflib.get_close_matches(name, facts.shape_names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         knows = some_of(facts.shape_names, most=50)
-        raise InputError("shape_unknown", f"this model knows no shape {unknown[0][:100]!r}; {hint}it knows {knows}")
+        raise InputError("shape_unknown", f"this model knows no shape {name!r}; {hint}it knows {knows}")

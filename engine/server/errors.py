@@ -22,6 +22,8 @@ from fantasyid_engine.server.schemas import Error, ErrorBody
 from fantasyid_engine.server.store import KeyReused, TooMany
 
 MOST_CHARS = 2_000
+MOST_NAME_CHARS = 100
+"""Of a name that a client gave, which may be as long as a body."""
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 RETRY_LATER_S = 5
 FAILED_AS = {
@@ -74,9 +76,14 @@ def whole_seconds(seconds: float) -> str:
 def answer(error: ApiError) -> JSONResponse:
     """The response."""
     kind = TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
-    message = one_line(str(error))[:MOST_CHARS]
-    body = Error(error=ErrorBody(code=error.code, message=message, type=kind, param=error.param))
+    message, param = _clean(str(error), MOST_CHARS), error.param and _clean(error.param, MOST_NAME_CHARS)
+    body = Error(error=ErrorBody(code=error.code, message=message, type=kind, param=param))
     return JSONResponse(body.model_dump(), error.status, error.headers)
+
+
+def _clean(text: str, most: int) -> str:
+    """One line of at most so many characters; cut first, so that no more of them are looked at."""
+    return one_line(text[:most])[:most]
 
 
 def mapped(error: Exception) -> ApiError | None:

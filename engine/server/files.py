@@ -11,18 +11,15 @@ leaves only `work/` and `*.partial`, which `sweep` removes. Errors are OutputErr
 """
 
 import hashlib
-import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from fantasyid_engine.atomic import atomic_file
-from fantasyid_engine.errors import OutputError, WriteError
+from fantasyid_engine.atomic import atomic_file, fsync, writing
+from fantasyid_engine.errors import OutputError
 from fantasyid_engine.server.sweep import remove_old, remove_unknown
 
 FACES = "faces"
@@ -53,12 +50,12 @@ class Files:
         """Keeps a photo and returns the SHA-256 of its bytes."""
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.photo(sha256)
-        with _writing(path):
+        with writing(path):
             if not path.exists():
                 with atomic_file(path) as temporary:
                     temporary.chmod(0o600)
                     temporary.write_bytes(data)
-            _fsync(path.parent)  # of a photo that was there too: whoever put it there may not have come this far
+            fsync(path.parent)  # of a photo that was there too: whoever put it there may not have come this far
         return sha256
 
     def has_photo(self, data: bytes) -> bool:
@@ -72,7 +69,7 @@ class Files:
     def drop_photo(self, sha256: str) -> None:
         """Removes a photo, if it is there."""
         path = self.photo(sha256)
-        with _writing(path):
+        with writing(path):
             path.unlink(missing_ok=True)
 
     # Renders.
@@ -81,21 +78,21 @@ class Files:
         """A new, empty folder for an attempt, which is under way until its work is published or dropped."""
         path = self._work(lease)
         self._under_way.add(lease)  # first, or a sweep could take it
-        with _writing(path):
+        with writing(path):
             path.mkdir(mode=0o700)
         return path
 
     def publish(self, lease: str, job_id: str) -> None:
         """Makes what an attempt made, but for its preview, the video of a job, in the place of an earlier one."""
         work, target = self._work(lease), self._videos(job_id)
-        with _writing(target):
+        with writing(target):
             (work / PREVIEW).unlink(missing_ok=True)
             for path in (*work.iterdir(), work):
-                _fsync(path)
+                fsync(path)
             _put_aside(target)
             work.rename(target)
             for folder in (target.parent, work.parent):
-                _fsync(folder)
+                fsync(folder)
         self._under_way.discard(lease)
 
     def drop_work(self, lease: str) -> None:
@@ -124,7 +121,7 @@ class Files:
     def drop_job(self, job_id: str) -> None:
         """Removes a job's video and state, as far as they are there."""
         videos, state = self._videos(job_id), self.state(job_id)
-        with _writing(videos):
+        with writing(videos):
             _put_aside(videos)
             state.unlink(missing_ok=True)
 
@@ -161,19 +158,3 @@ def _put_aside(folder: Path) -> None:
     except FileNotFoundError:
         return
     shutil.rmtree(aside)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -57,12 +57,12 @@ def with_extras(fields: dict[str, Any]) -> dict[str, Any]:
             raise bad("invalid_parameter", f"{extra} must be a JSON object of further parameters", extra)
         for name, inner in value.items():
             if name in merged:
-                raise bad("duplicate_parameter", f"{name} is given twice, in {extra} and beside it", name)
+                raise bad("duplicate_parameter", f"{name[:100]} is given twice, in {extra} and beside it", name)
             merged[name] = inner
     return merged
 
 
-def loads(text: str | bytes, what: str) -> Any:
+def loads(text: str | bytes | bytearray, what: str) -> Any:
     """JSON as its standard has it, without NaN and infinities.
 
     Raises:

@@ -18,8 +18,9 @@ import uvloop
 from fastapi import FastAPI
 
 from fantasyid_engine.errors import ConfigError, EngineError
-from fantasyid_engine.server.access import is_public
+from fantasyid_engine.server.access import public_names
 from fantasyid_engine.server.app import STORE, make_app
+from fantasyid_engine.server.connections import Connection, most_connections
 from fantasyid_engine.server.logs import configure_logs
 from fantasyid_engine.server.pool import Pool
 from fantasyid_engine.server.service import Service
@@ -41,8 +42,8 @@ def run(settings: Settings, *, tell: Callable[[str], None], command: Sequence[st
         command: what starts a worker instead of the product's own; for benchmarks and tests.
 
     Raises:
-        ConfigError: the address cannot be listened on, or others can reach it and there is no API key; the data folder
-            is another server's, or of a newer version.
+        ConfigError: the address cannot be listened on, or others can reach the server and there is no API key; the data
+            folder is another server's, or of a newer version.
         OutputError: the data folder cannot be written.
         EngineError: no worker can start; with the exit code that it left with.
     """
@@ -55,6 +56,8 @@ def run(settings: Settings, *, tell: Callable[[str], None], command: Sequence[st
         server = _Server(
             uvicorn.Config(
                 app,
+                http=Connection,
+                limit_concurrency=most_connections(settings.max_connections) + 1,  # it counts the one that asks
                 lifespan="off",  # it is entered below, so that its errors are ours
                 log_config=None,
                 access_log=False,
@@ -152,13 +155,14 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 
 def _check_key(settings: Settings) -> None:
     """Others than this machine's users are let in by keys alone."""
-    if not is_public(settings.host):
+    names = public_names(settings)
+    if not names:
         return
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with closing(Store(settings.data / STORE)) as store:
         keys = store.keys()
         if all(key.revoked_at is not None for key in keys):
             raise ConfigError(
-                f"others can reach {settings.host}, and there is no API key; "
-                "fantasyid-engine serve keys create NAME makes one, or listen on 127.0.0.1"
+                f"others can reach {names[0]}, and there is no API key; fantasyid-engine serve keys create NAME makes "
+                "one, or listen on 127.0.0.1 without allowed_hosts"
             )

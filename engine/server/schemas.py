@@ -200,7 +200,7 @@ class Purged(BaseModel):
     object: Literal["purge"] = "purge"
     jobs: int
     cancelled: int
-    photos: int
+    photos: int = Field(description="That these jobs were of.")
     videos: int
 
 

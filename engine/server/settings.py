@@ -5,13 +5,23 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.server.webhooks import read_secret
 from fantasyid_engine.video.development import data_home
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Size = Annotated[int, Field(ge=1, le=1 << 40)]
 Seconds = Annotated[float, Field(gt=0, le=10_000_000)]
+
+
+def _secret(text: str) -> str:
+    read_secret(text)
+    return text
+
+
+Secret = Annotated[str, AfterValidator(_secret)]
 
 
 def server_home() -> Path:
@@ -32,6 +42,8 @@ class Settings(BaseModel):
         devices: one worker each; empty takes every GPU, or else the CPU.
         precision: of the networks' numbers.
         max_body_bytes: of a request.
+        max_bytes_in_flight: of all requests whose bodies are being taken or worked on; one body is taken in any case.
+        max_connections: at a time; fewer where the system allows too few open files.
         max_photo_pixels: of a photo, judged by its header.
         max_prompt_chars: of a prompt.
         max_steps: denoising steps that a client may ask for.
@@ -65,8 +77,10 @@ class Settings(BaseModel):
     fail_other_models: bool = False
     devices: tuple[str, ...] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    max_body_bytes: Count = 24 << 20
-    max_photo_pixels: Count = 50_000_000
+    max_body_bytes: Size = 24 << 20
+    max_bytes_in_flight: Size = 256 << 20
+    max_connections: Count = 1_000
+    max_photo_pixels: Size = 50_000_000
     max_prompt_chars: Count = 4_000
     max_steps: Count = 200
     max_frames: Count | None = None
@@ -82,7 +96,7 @@ class Settings(BaseModel):
     drain_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
     retention_hours: Seconds | None = 168.0
     allow_input_urls: bool = False
-    webhook_secret: str | None = None
+    webhook_secret: Secret | None = None
     webhook_http: bool = False
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     require_consent: bool = False
@@ -93,7 +107,8 @@ def read_settings(file: Path | None, options: dict[str, Any]) -> Settings:
     """The settings of a TOML file, with options that were given put over them.
 
     Raises:
-        ConfigError: the file cannot be read, or a setting is unknown or has no allowed value.
+        ConfigError: the file cannot be read, or a setting is unknown or has no allowed value; of `webhook_secret` the
+            message repeats nothing.
     """
     values: dict[str, Any] = {}
     if file is not None:

@@ -2,7 +2,9 @@
 
     source -> bytes -> size, by the header -> decoded once, so that what is broken is refused now -> kept by digest
 
-Two are decoded at a time, in threads; their bytes are in memory only then. A text is never taken for a path.
+Two are decoded at a time, in threads, and only then files of forms are read into memory. A data URL is there with its
+body, of which `limits` bounds all at once; of addresses, `FETCHED_AT_ONCE` are in memory at most. A text is never taken
+for a path.
 """
 
 import asyncio
@@ -15,15 +17,16 @@ from PIL import Image
 from starlette.datastructures import UploadFile
 
 from fantasyid_engine.errors import InputError
+from fantasyid_engine.face import jpeg_markers
 from fantasyid_engine.face.photo import MAX_BYTES, decode_photo
 from fantasyid_engine.face.silence import silence_readers
-from fantasyid_engine.server.errors import ApiError, bad
+from fantasyid_engine.server.errors import ApiError, bad, later
 from fantasyid_engine.server.files import Files
 from fantasyid_engine.server.outbound import Outbound
 from fantasyid_engine.server.schemas import JOB_ID
 from fantasyid_engine.server.settings import Settings
 
-AT_ONCE = 2
+AT_ONCE, FETCHED_AT_ONCE = 2, 8
 NAME = "input_reference"
 DATA_URL = re.compile(r"data:[\w.+/-]*(;[\w.+=-]+)*;base64,", re.ASCII)
 HEADERS_READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
@@ -37,7 +40,7 @@ class Uploads:
         self._most_pixels, self._most_bytes = settings.max_photo_pixels, min(settings.max_body_bytes, MAX_BYTES)
         self._urls = settings.allow_input_urls
         self._outbound, self._files = outbound, files
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots, self._fetches = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(FETCHED_AT_ONCE)
 
     async def take(self, source: Source) -> bytes:
         """A photo's bytes, of which it is known that they can be decoded.
@@ -46,39 +49,49 @@ class Uploads:
             InputError: they cannot, or the photo is too large or too small.
             ApiError: the source is none that may be used.
         """
-        fetched = await self._fetched(source)  # not in a slot: who answers slowly holds up nobody
+        if isinstance(source, str) and re.match("https?://", source, re.IGNORECASE):
+            return await self._fetched(source)
         async with self._slots:  # waits before a file is read, so that few are in memory
-            data = await self._read(source) if fetched is None else fetched
+            data = await self._read(source, NAME)
             await asyncio.to_thread(self._check, data)
             return data
 
-    async def read(self, source: Source) -> bytes:
-        """A file's bytes as they are."""
-        async with self._slots:
-            return await self._read(source)
+    async def read(self, source: Source, name: str) -> bytes:
+        """A file's bytes as they are.
 
-    async def _fetched(self, source: Source) -> bytes | None:
-        """What is at an address; None for a source that is none."""
-        if not isinstance(source, str) or re.match("https?://", source, re.IGNORECASE) is None:
-            return None
+        Args:
+            source: the file, or a data URL.
+            name: of the field that it came in.
+
+        Raises:
+            ApiError: it is neither.
+        """
+        async with self._slots:
+            return await self._read(source, name)
+
+    async def _fetched(self, url: str) -> bytes:
+        """What is at an address; in a slot only when it is here: who answers slowly holds up nobody's file."""
         if not self._urls:
             raise bad("input_urls_off", "this server fetches no photos from addresses; send the file", NAME)
-        try:
-            return await self._outbound.fetch(source, self._most_bytes)
-        except InputError as error:
-            raise bad(error.code, str(error), NAME) from None
+        if self._fetches.locked():
+            raise later("too_many_fetches", f"{FETCHED_AT_ONCE} photos are being fetched; try again, or send the file")
+        async with self._fetches:
+            try:
+                data = await self._outbound.fetch(url, self._most_bytes)
+            except InputError as error:
+                raise bad(error.code, str(error), NAME) from None
+            async with self._slots:
+                await asyncio.to_thread(self._check, data)
+        return data
 
-    async def _read(self, source: Source) -> bytes:
+    async def _read(self, source: Source, name: str) -> bytes:
         if not isinstance(source, str):
             return await source.read(self._most_bytes + 1)
         if source.startswith("data:"):
-            return await asyncio.to_thread(from_data_url, source)
-        raise bad(
-            "input_reference_invalid",
-            "input_reference is a file, a data URL (data:image/png;base64,...) or the id of an earlier video of yours; "
-            "paths are not read",
-            NAME,
-        )
+            return await asyncio.to_thread(from_data_url, source, name)
+        others = " or the id of an earlier video of yours" if name == NAME else ""
+        message = f"{name} is a file, a data URL (data:image/png;base64,...){others}; paths are not read"
+        raise bad(f"{name}_invalid", message, name)
 
     def _check(self, data: bytes) -> None:
         size = size_by_header(data)
@@ -98,19 +111,22 @@ def is_job_id(source: Source) -> bool:
     return isinstance(source, str) and re.fullmatch(JOB_ID, source) is not None
 
 
-def from_data_url(url: str) -> bytes:
-    """Raises ApiError for a data URL that is not base64."""
+def from_data_url(url: str, name: str) -> bytes:
+    """Raises ApiError, about the field `name`, for a data URL that is not base64."""
     head = DATA_URL.match(url)
     try:
         if head is not None:
             return base64.b64decode(url[head.end() :], validate=True)
     except (binascii.Error, ValueError):
         pass
-    raise bad("input_reference_invalid", "the data URL cannot be read; it is data:image/png;base64,... and whole", NAME)
+    message = f"the data URL in {name} cannot be read; it is data:image/png;base64,... and whole"
+    raise bad(f"{name}_invalid", message, name)
 
 
 def size_by_header(data: bytes) -> tuple[int, int] | None:
     """Width and height as a file claims them; None where only decoding tells. Nothing of that size is allocated."""
+    if jpeg_markers.excess(data) is not None:
+        return None
     silence_readers()
     try:
         with Image.open(BytesIO(data), formats=HEADERS_READ) as image:

@@ -23,16 +23,17 @@ from weakref import WeakValueDictionary
 from standardwebhooks import Webhook
 
 from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.server.addresses import RefusedAddress, parse_url
 from fantasyid_engine.server.logs import get_log
-from fantasyid_engine.server.outbound import OutboundFailed, RefusedAddress
+from fantasyid_engine.server.outbound import OutboundFailed
 
 SCHEDULE_S = (0.0, 5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0)
 """Before each attempt, from when the one before it failed: 17 and a half hours in all."""
 JITTER = 0.2
 """Waits are up to this much longer, so that what failed together does not come back together."""
-AT_ONCE = 8
-AT_ONCE_PER_RECEIVER = 2
-"""One that is slow holds up no other."""
+AT_ONCE = 16
+AT_ONCE_PER_KEY, AT_ONCE_PER_RECEIVER = 8, 2
+"""A receiver that is slow holds up no other, and a key with many of them no other key."""
 LOOK_AHEAD = 1_000
 """Deliveries that are taken up at a time; more than go out at once, to find other receivers behind a slow one."""
 POLL_S = 1.0
@@ -54,19 +55,21 @@ class Delivery:
         url: of the receiver.
         body: as it is signed and sent.
         attempt: attempts made before, 0 at first.
+        key_id: whose job it is about.
     """
 
     id: str
     url: str
     body: bytes
     attempt: int
+    key_id: str
 
 
 class DeliveryQueue(Protocol):
     """Deliveries on disk. Both methods block."""
 
     def due(self, now: float, limit: int) -> list[Delivery]:
-        """Up to `limit` deliveries whose time has come, those that wait longest first."""
+        """Up to `limit` deliveries whose time has come, of every key some, those that wait longest first."""
         ...
 
     def record(self, delivery_id: str, *, delivered: bool, next_at: float | None, outcome: str) -> None:
@@ -138,7 +141,8 @@ class Courier:
         self._clock, self._jitter, self._on_outcome = clock, jitter, on_outcome
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._slots = Semaphore(AT_ONCE)
-        self._receivers: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
+        self._keys: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
+        self._receivers: WeakValueDictionary[tuple[str, str, int], Semaphore] = WeakValueDictionary()
 
     async def deliver_due(self, now: float) -> int:
         """Makes one attempt for each delivery that is due, and waits for their ends; how many that were."""
@@ -177,8 +181,9 @@ class Courier:
 
     async def _deliver(self, delivery: Delivery) -> None:
         """One attempt, when it is its turn, and what is written down of it."""
+        key = self._keys.setdefault(delivery.key_id, Semaphore(AT_ONCE_PER_KEY))
         receiver = self._receivers.setdefault(_receiver(delivery.url), Semaphore(AT_ONCE_PER_RECEIVER))
-        async with receiver, self._slots:
+        async with receiver, key, self._slots:
             heard, detail = await self._attempt(delivery)
         outcome, next_at = heard, None
         if heard == "again":
@@ -223,9 +228,13 @@ class Courier:
                 await asyncio.sleep(RECORD_AGAIN_S)
 
 
-def _receiver(url: str) -> str:
-    """Scheme, host and port."""
-    return "/".join(url.split("/", 3)[:3])
+def _receiver(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port, however they are written; all that are refused are one."""
+    try:
+        target = parse_url(url, http=True)
+    except RefusedAddress:
+        return "", "", 0
+    return target.scheme, target.host, target.port
 
 
 async def _to_its_end(call: Callable[..., None], *arguments: Any, **named: Any) -> None:

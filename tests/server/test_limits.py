@@ -50,7 +50,7 @@ class Exchange:
 class Reads:
     """An application that reads a body, and then does what it is told to."""
 
-    then: Callable[[Request], Awaitable[None]]
+    then: Callable[[Request], Awaitable[object]]
     read: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -42,6 +42,14 @@ def test_purge_of_nobody(taking: Running, body: dict[str, str]) -> None:
     assert answer.status_code == 400 and error_of(answer)
 
 
+@pytest.mark.parametrize("photo", ["/etc/passwd", "https://example.com/a.png", "data:image/png;base64,####"])
+def test_what_is_no_photo_is_named_as_the_field_is(taking: Running, photo: str) -> None:
+    error = error_of(taking.post("/v1/purge", json={"photo": photo}))
+    assert (error["code"], error["param"]) == ("photo_invalid", "photo")
+    assert "photo" in error["message"] and "input_reference" not in error["message"]
+    assert "earlier video" not in error["message"], "that is none here"
+
+
 def test_expired_videos_go(start: Callable[..., Running], photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fantasyid_engine.server.removal.EXPIRE_EVERY_S", 0.1)
     server = start(retention_hours=1 / 3600)

@@ -134,6 +134,13 @@ def test_others_need_a_key(tmp_path: Path) -> None:
     assert refused("--data", tmp_path, "--host", "0.0.0.0", "--port", "0") == (code, line)
 
 
+def test_others_behind_a_proxy_need_a_key_too(tmp_path: Path) -> None:
+    (tmp_path / "serve.toml").write_text(f'data = "{tmp_path}"\nport = 0\nallowed_hosts = ["videos.example"]\n')
+    code, line = refused("--config", tmp_path / "serve.toml")
+    assert code == 78 and "others can reach videos.example, and there is no API key" in line
+    assert "keys create" in line and "without allowed_hosts" in line
+
+
 def test_settings_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "serve.toml").write_text("max_stepz = 3\n")
     code, line = refused("--config", tmp_path / "serve.toml")

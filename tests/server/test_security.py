@@ -17,7 +17,7 @@ from fantasyid_engine.server.access import REMEMBERED_S
 from fantasyid_engine.server.app import make_app
 from fantasyid_engine.server.logs import configure_logs
 from fantasyid_engine.server.settings import Settings
-from tests.server.serving import TAKING, Running, error_of, serving
+from tests.server.serving import TAKING, Running, error_of, face, serving
 
 AS_MUCH = 200
 
@@ -84,8 +84,8 @@ def test_keys_see_only_their_own(keyed: Running, photo: bytes) -> None:
     assert ann.get(f"/v1/videos/{video['id']}").json()["id"] == video["id"]
 
 
-def test_a_photo_of_two_keys_stays_with_the_other(keyed: Running, photo: bytes) -> None:
-    ann, bob = keyed, keyed.with_key("bob")
+def test_a_photo_of_two_keys_stays_with_the_other(keyed: Running) -> None:
+    ann, bob, photo = keyed, keyed.with_key("bob"), face(70)
     first, second = ann.made(photo), bob.made(photo)
     gone = ann.post("/v1/purge", files={"photo": ("a", photo)}).json()
     assert (gone["jobs"], gone["photos"]) == (1, 1), "as if nobody else had it"

@@ -19,10 +19,11 @@ from PIL import Image
 
 from fantasyid_engine.errors import InputError
 from fantasyid_engine.face.photo import decode_photo
+from fantasyid_engine.server.errors import ApiError
 from fantasyid_engine.server.files import Files
 from fantasyid_engine.server.outbound import Outbound
 from fantasyid_engine.server.settings import Settings
-from fantasyid_engine.server.uploads import Uploads
+from fantasyid_engine.server.uploads import FETCHED_AT_ONCE, Uploads, size_by_header
 from tests.face.corpus import CASES, Refused
 from tests.server.serving import Running, encoded, error_of, face
 
@@ -96,6 +97,40 @@ def test_addresses_where_they_are_allowed(photo: bytes, tmp_path: Path) -> None:
 
     uploads = Uploads(Settings(allow_input_urls=True), Fetches(), Files(tmp_path))
     assert asyncio.run(uploads.take("https://example.com/face.png")) == photo
+
+
+def test_few_addresses_are_fetched_at_once_and_the_next_hears_so(photo: bytes, tmp_path: Path) -> None:
+    """Their bytes are in memory before they are in a slot."""
+    come = asyncio.Event()
+
+    class Slow(Outbound):
+        async def fetch(self, url: str, max_bytes: int) -> bytes:
+            await come.wait()
+            return photo
+
+    async def run() -> None:
+        uploads = Uploads(Settings(allow_input_urls=True), Slow(), Files(tmp_path))
+        url = "https://example.com/face.png"
+        waiting = [asyncio.create_task(uploads.take(url)) for _ in range(FETCHED_AT_ONCE)]
+        await asyncio.sleep(0)
+        with pytest.raises(ApiError) as caught:
+            await uploads.take(url)
+        assert (caught.value.status, caught.value.code) == (503, "too_many_fetches")
+        assert caught.value.headers["Retry-After"]
+        assert await uploads.take(data_url(photo)) == photo, "files and data URLs are taken meanwhile"
+        come.set()
+        assert await asyncio.gather(*waiting) == [photo] * FETCHED_AT_ONCE
+        assert await uploads.take(url) == photo
+
+    asyncio.run(run())
+
+
+def test_a_jpeg_that_is_much_work_has_no_size_by_its_header() -> None:
+    """Reading as far as that would be the work."""
+    (data,) = (case.make() for case in CASES if case.name == "EXIF in 10,000 segments")
+    assert size_by_header(data) is None
+    with pytest.raises(InputError, match="segments"):
+        decode_photo(data, "a")
 
 
 def test_the_pixel_cap_is_judged_by_the_header(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fantasyid_engine.atomic import fsync
 from fantasyid_engine.engine import Engine
 from fantasyid_engine.errors import (
     Cancelled,
@@ -114,7 +114,7 @@ class Renderer:
             video = result.save(folder / "video.mp4", signer=self._signer)
             save_thumbnail(result.frames, folder / "thumbnail.webp")
             save_spritesheet(result.frames, folder / "spritesheet.jpg")
-            _sync(folder)
+            fsync(folder)  # its files are on disk already
             return video
 
         video = when_there_is_room(write, reporter.check)
@@ -178,15 +178,6 @@ def _without_folder(record: dict[str, Any]) -> dict[str, Any]:
     """A record that names its model by its folder's name alone: where that is, is nobody's business."""
     model = record["model"]
     return record | {"model": model | {"name": Path(model["name"]).name}}
-
-
-def _sync(folder: Path) -> None:
-    """What was written into a folder is also found there after a power cut; its files are on disk already."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_short(error: BaseException) -> bool:
