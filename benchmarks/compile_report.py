@@ -20,6 +20,7 @@ os.environ.pop("TRITON_INTERPRET", None)  # interpreted functions cannot be comp
 
 import torch
 import triton
+from compiled_kernel import SHARED_LIMIT, Compiled, overwritten
 from report import write_report
 from torch import Tensor
 from triton.backends.compiler import GPUTarget
@@ -36,7 +37,6 @@ from fantasyid_engine.kernels import (
     spiral_conv,
 )
 
-SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 NVIDIA = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 B, TEXT, GRID, D, EPS = 2, 226, (13, 30, 45), 3072, 1e-5
 N = GRID[0] * GRID[1] * GRID[2]
@@ -52,33 +52,6 @@ class Launch:
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     dots: bool
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """What came out."""
-
-    name: str
-    target: int
-    registers: int
-    shared_bytes: int
-    spilled_bytes: int
-    mma: int
-    wgmma: int
-    overwritten: int
-
-    def faults(self, dots: bool) -> list[str]:
-        """What does not hold."""
-        found = []
-        if self.spilled_bytes:
-            found.append(f"spills {self.spilled_bytes} bytes")
-        if self.shared_bytes > SHARED_LIMIT[self.target]:
-            found.append(f"takes {self.shared_bytes} bytes of shared memory, of {SHARED_LIMIT[self.target]}")
-        if dots and not (self.wgmma if self.target == 90 else self.mma):
-            found.append("has no tensor-core instruction")
-        if self.overwritten:
-            found.append(f"fills {self.overwritten} tiles anew while a product may read them")
-        return [f"{self.name} for sm_{self.target} {fault}" for fault in found]
 
 
 def launches() -> list[Launch]:
@@ -165,20 +138,6 @@ def compiled(launch: Launch, target: int) -> Compiled:
         ptx.count("wgmma.mma_async"),
         overwritten(made.asm["ttgir"], stages),
     )
-
-
-def overwritten(ttgir: str, stages: int) -> int:
-    """Tiles of a loop's asynchronous products with too few buffers.
-
-    Loads run `stages` - 1 turns ahead, and each product still in flight when the next one starts keeps a buffer.
-    """
-    found = 0
-    waits = r"warp_group_dot (%\w+), (%\w+),[^\n]*isAsync = true[^\n]*\n[^\n]*warp_group_dot_wait[^\n]*pendings = (\d+)"
-    for *operands, pending in re.findall(waits, ttgir):
-        for operand in operands:
-            buffers = re.search(rf"{operand} = ttg\.memdesc_index[^\n]*?memdesc<(\d+)x", ttgir)
-            found += buffers is not None and int(buffers[1]) < stages - 1 + int(pending)
-    return found
 
 
 def kind(argument: Any) -> str:

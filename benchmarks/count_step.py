@@ -134,11 +134,10 @@ def cost(config: NetworkConfig, layers: int, backend: str) -> Cost:
         image = torch.empty(1, FRAMES, dit_config.image_channels, HEIGHT, WIDTH) if dit_config.image_channels else None
         text = torch.empty(BATCH, TEXT, dit_config.text_embed_dim)
         face = torch.empty(layers, 2, 1, injection.num_heads, config.num_id_tokens, injection.head_dim)
-        predict: Callable[[Tensor, int], Tensor] = dit.predictor(
-            dit.embed(text, FRAMES, HEIGHT, WIDTH, image), face, range(999, 0, -20)
-        )
+        embedded = dit.embed(text, FRAMES, HEIGHT, WIDTH, image)
+        predict = dit.predictor(face, range(999, 0, -20))
         with FlopCounterMode(display=False, custom_mapping=formulas()) as flops, Count() as count:
-            predict(latents, 999)
+            predict(embedded, latents, 999)
         torch.set_default_dtype(torch.float32)
     return Cost(count.bytes, flops.get_total_flops(), count.operators)
 

@@ -25,10 +25,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
     try:
-        with _writing(path):
+        with writing(path):
             temporary.chmod(0o644)
             yield temporary
-            _fsync(temporary)
+            fsync(temporary)
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -47,15 +47,31 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             raise OutputError(f"cannot write {path}: it exists already; name a new folder")
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
     try:
-        with _writing(path):
+        with writing(path):
             temporary.chmod(0o755)
             yield temporary
             for file in temporary.rglob("*"):
                 file.chmod(0o755 if file.is_dir() else 0o644)  # some libraries let nobody else read what they write
-                _fsync(file)
+                fsync(file)
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_new_file(path: Path, *, overwrite: bool) -> None:
+    """Refuses, before any work, a path where no file could be written; `overwrite` allows a file that is there.
+
+    Raises:
+        OutputError: something is there already; the place is no folder or not writable.
+    """
+    try:
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}: it is a folder; name another")
+        if path.exists() and not overwrite:
+            raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
+        try_to_create(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from None
 
 
 def try_to_create(path: Path) -> None:
@@ -63,6 +79,26 @@ def try_to_create(path: Path) -> None:
     parent = next(parent for parent in path.absolute().parents if parent.exists())
     with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".partial", dir=parent):
         pass
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system or safetensors refuses while `path` is written is raised as WriteError, which names it."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise WriteError(f"cannot write {path}: {error}") from error
+
+
+def fsync(path: Path) -> None:
+    """What was written to a file, or which names a folder has, outlives a power cut; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -74,21 +110,3 @@ def _creating(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {path.parent} is not a folder") from None
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise WriteError(f"cannot write {path}: {error}") from error
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

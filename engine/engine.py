@@ -1,11 +1,12 @@
 """The engine: a model ready to render, one request after the other."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ from fantasyid_engine.vae.memory import leaner_tile
 from fantasyid_engine.weights.home import model_home
 from fantasyid_engine.weights.model import Model, load_model
 from fantasyid_engine.weights.shipped import MODELS
+
+Made = TypeVar("Made")
 
 
 class Engine:
@@ -261,21 +264,21 @@ class Engine:
     ) -> tuple[Tensor, Job]:
         """Clean latents, and the job with the guidance that they were made with."""
         begin = noise.state()
+
+        def leaner(plan: ExecutionPlan) -> ExecutionPlan | None:
+            if len(text_BLC) == 1 or plan.guidance == "in_turn":
+                return None
+            # From the first step, so that all of a video is of one plan.
+            noise.restore(begin)
+            watch.note("out of memory while denoising; it begins anew, with the two prompts in turn")
+            watch.step(0)
+            return replace(plan, guidance="in_turn")
+
+        def run(job: Job) -> Tensor:
+            return self._denoise_as_planned(job, face, text_BLC, image_BFCHW, noise, watch)
+
         with watch.stage("denoise", job.num_steps), out_of_memory_as_error("denoising"):
-            while True:
-                try:
-                    x_BFCHW = self._denoise_as_planned(job, face, text_BLC, image_BFCHW, noise, watch)
-                    break
-                except (MemoryError, RuntimeError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    if job.pinned or len(text_BLC) == 1 or job.plan.guidance == "in_turn":
-                        raise
-                    job = replace(job, plan=replace(job.plan, guidance="in_turn"))
-                # From the first step, so that all of a video is of one plan; outside the handler, as in `_decode`.
-                noise.restore(begin)
-                watch.note("out of memory while denoising; it begins anew, with the two prompts in turn")
-                watch.step(0)
+            x_BFCHW, job = _as_memory_allows(job, run, leaner)
         if not bool(x_BFCHW.isfinite().all()):
             advice = "fetch its weights again" if job.plan.precision == "float32" else "try --precision float32"
             raise ConfigError(f"the model makes values that are no numbers in {job.plan.precision}; {advice}")
@@ -319,28 +322,21 @@ class Engine:
 
     def _decode(self, job: Job, latents_BFCHW: Tensor, watch: Watch) -> tuple[Frames, Job]:
         """The frames, and the job with the tiles that they were decoded in."""
-        with watch.stage("decode", len(chunks(job.size[0]))), out_of_memory_as_error("decoding the video"):
-            while True:
-                try:
-                    return self._decode_as_planned(job, latents_BFCHW, watch), job
-                except (MemoryError, RuntimeError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    leaner = leaner_tile(self.model.vae, job.size[1:], job.plan.vae_tile)
-                    if job.pinned or leaner is None:
-                        raise
-                    job = replace(job, plan=replace(job.plan, vae_tile=leaner))
-                # Outside the handler, whose traceback would keep the failed attempt's tensors alive.
-                watch.note(f"out of memory in the decoder; decoding in tiles of {job.plan.vae_tile} latents instead")
+        vae = self.model.vae
 
-    def _decode_as_planned(self, job: Job, latents_BFCHW: Tensor, watch: Watch) -> Frames:
-        return decode(
-            self.model.vae,
-            latents_BFCHW,
-            job.plan.vae_tile,
-            bits=job.request.bit_depth,
-            on_chunk=lambda done, total: watch.step(done),
-        )
+        def leaner(plan: ExecutionPlan) -> ExecutionPlan | None:
+            tile = leaner_tile(vae, job.size[1:], plan.vae_tile)
+            if tile is None:
+                return None
+            watch.note(f"out of memory in the decoder; decoding in tiles of {tile} latents instead")
+            return replace(plan, vae_tile=tile)
+
+        def run(job: Job) -> Frames:
+            bits, tile = job.request.bit_depth, job.plan.vae_tile
+            return decode(vae, latents_BFCHW, tile, bits=bits, on_chunk=lambda done, total: watch.step(done))
+
+        with watch.stage("decode", len(chunks(job.size[0]))), out_of_memory_as_error("decoding the video"):
+            return _as_memory_allows(job, run, leaner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +345,21 @@ class _Loaded:
     text: TextEncoder
     faces: FaceCache
     dit: DiT | FusedDiT
+
+
+def _as_memory_allows(
+    job: Job, run: Callable[[Job], Made], leaner: Callable[[ExecutionPlan], ExecutionPlan | None]
+) -> tuple[Made, Job]:
+    """What `run` makes of a job, and the job: by the next leaner plan, if there is one, when it is out of memory."""
+    while True:
+        try:
+            return run(job), job
+        except (MemoryError, RuntimeError) as error:
+            plan = leaner(job.plan) if is_out_of_memory(error) and not job.pinned else None
+            if plan is None:
+                raise
+        # Outside the handler, whose traceback would keep the failed attempt's tensors alive.
+        job = replace(job, plan=plan)
 
 
 def _caches(model: Model, config: EngineConfig) -> tuple[TextEncoder, FaceCache]:

@@ -1,14 +1,34 @@
-"""Whether a file could be made: tried, for permissions alone do not tell."""
+"""Whether a file could be made: tried, for permissions alone do not tell; and what is said when writing stops."""
 
 import errno
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from fantasyid_engine.atomic import try_to_create
+from fantasyid_engine.atomic import fsync, try_to_create, writing
+from fantasyid_engine.errors import WriteError
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_what_stops_writing_names_the_file(error: Exception) -> None:
+    with pytest.raises(WriteError, match=r"^cannot write a/b: No space left on device$"), writing(Path("a/b")):
+        raise error
+
+
+def test_synced_are_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file"):
+        fsync(path)
+        assert synced.pop() == path.stat().st_ino
+    with pytest.raises(FileNotFoundError):
+        fsync(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("name", ["x.mp4", "new/folder/x.mp4", "old", ".hidden"])

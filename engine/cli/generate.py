@@ -2,12 +2,12 @@
 
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from fantasyid_engine.cli.policy import consent_required
 from fantasyid_engine.cli.screen import complain, say
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ def generate(
         consent_ref=consent_ref,
     )
     request, recorded = _request(sidecar, {"image": image, "face": kept, "vertices": vertices}, changes)
-    consent_needed = os.environ.get("FANTASYID_REQUIRE_CONSENT", "") not in ("", "0")
-    check_consent(request, required=consent_needed)
+    check_consent(request, required=consent_required())
     signer = find_signer()
     plan = recorded.plan if recorded and not settings else None
     if plan:
@@ -196,4 +195,4 @@ def _request(
     if sidecar is None:
         return VideoRequest(**files, **changes), None
     recorded = read_sidecar(sidecar, **files)
-    return replace(recorded.request, **changes), recorded
+    return recorded.changed(changes), recorded

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from fantasyid_engine.atomic import atomic_file, try_to_create
+from fantasyid_engine.atomic import atomic_file, check_new_file
 from fantasyid_engine.errors import OutputError
 from fantasyid_engine.face.detect import FaceBox
 
@@ -58,14 +58,7 @@ def check_picture(path: Path, *, overwrite: bool = False) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise OutputError(f"cannot write {path}: pictures are .png or .jpg; name one of these")
-    try:
-        if path.is_dir():
-            raise OutputError(f"cannot write {path}: it is a folder; name another")
-        if path.exists() and not overwrite:
-            raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
-        try_to_create(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from None
+    check_new_file(path, overwrite=overwrite)
 
 
 def write_picture(picture: NDArray[np.uint8], path: Path) -> None:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from fantasyid_engine.atomic import atomic_file, try_to_create
+from fantasyid_engine.atomic import atomic_file, check_new_file
 from fantasyid_engine.config.serialise import from_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError, InputError, OutputError, one_line
 from fantasyid_engine.face.conditioning import Conditioning, FaceRecord
@@ -63,14 +63,7 @@ def check_kept(path: Path, *, overwrite: bool) -> None:
     """
     if path.suffix != ".safetensors":
         raise OutputError(f"cannot write {path}: a face is kept as .safetensors; name it so")
-    try:
-        if path.is_dir():
-            raise OutputError(f"cannot write {path}: it is a folder; name another")
-        if path.exists() and not overwrite:
-            raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
-        try_to_create(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from None
+    check_new_file(path, overwrite=overwrite)
 
 
 def save_kept(data: bytes, path: Path) -> None:

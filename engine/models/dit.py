@@ -106,17 +106,16 @@ class DiT(nn.Module):
         return unpatchify(x_BND, embedded.grid, self.config)
 
     @torch.inference_mode()
-    def predictor(self, embedded: Embedded, id_kv: Tensor, timesteps: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
-        """Latents [B, F, C, H, W] of any dtype and a timestep -> prediction, for one render.
+    def predictor(self, id_kv: Tensor, timesteps: Sequence[int]) -> Callable[[Embedded, Tensor, int], Tensor]:
+        """What `embed` returned, latents [B, F, C, H, W] of any dtype and a timestep -> prediction, for one face.
 
         Args:
-            embedded: what `embed` returned for the request.
             id_kv: keys and values of the face [I, 2, 1 or B, heads, K, d].
             timesteps: those that the render visits.
         """
         weight = self.proj_out.weight
 
-        def predict(x_BFCHW: Tensor, t: int) -> Tensor:
+        def predict(embedded: Embedded, x_BFCHW: Tensor, t: int) -> Tensor:
             # The latents stay float32 from step to step; the network sees them in its own dtype.
             return self(x_BFCHW.to(weight.dtype), torch.tensor([t], device=weight.device), embedded, id_kv)
 

@@ -159,12 +159,12 @@ class FusedDiT(nn.Module):
         return self.patch_embed.embed(text_BLC, frames, height, width, image_BFCHW)
 
     @torch.inference_mode()
-    def predictor(self, embedded: Embedded, id_kv: Tensor, timesteps: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
+    def predictor(self, id_kv: Tensor, timesteps: Sequence[int]) -> Callable[[Embedded, Tensor, int], Tensor]:
         """See `DiT.predictor`."""
         face = self.face(id_kv)
         steps = dict(zip(timesteps, self.steps(timesteps, face), strict=True))
 
-        def predict(x_BFCHW: Tensor, t: int) -> Tensor:
+        def predict(embedded: Embedded, x_BFCHW: Tensor, t: int) -> Tensor:
             check_inputs(self.config, x_BFCHW, embedded, id_kv)
             return self(x_BFCHW.to(self.dtype), steps[t], embedded, face)
 

@@ -22,7 +22,7 @@ def guided(predict: Predict, guidance_scale: float) -> Predict:
 
     def predict_guided(x_BFCHW: Tensor, t: int) -> Tensor:
         negative, positive = predict(torch.cat([x_BFCHW, x_BFCHW]), t).float().chunk(2)
-        return negative + guidance_scale * (positive - negative)
+        return _guide(negative, positive, guidance_scale)
 
     return predict_guided
 
@@ -31,7 +31,10 @@ def guided_in_turn(negative: Predict, positive: Predict, guidance_scale: float) 
     """The same of two that are called one after the other: half the memory, more time."""
 
     def predict_guided(x_BFCHW: Tensor, t: int) -> Tensor:
-        u = negative(x_BFCHW, t).float()
-        return u + guidance_scale * (positive(x_BFCHW, t).float() - u)
+        return _guide(negative(x_BFCHW, t).float(), positive(x_BFCHW, t).float(), guidance_scale)
 
     return predict_guided
+
+
+def _guide(u_BFCHW: Tensor, c_BFCHW: Tensor, guidance_scale: float) -> Tensor:
+    return u_BFCHW + guidance_scale * (c_BFCHW - u_BFCHW)

@@ -1,6 +1,7 @@
 """From a DiT and what a request conditions it on to a `predict` for the loop."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -38,9 +39,9 @@ def dit_predictor(
         ValueError: a size, text or image latents that the model cannot take.
     """
     embedded = dit.embed(text_BLC, *size, image_BFCHW)
+    predict = dit.predictor(id_kv, timesteps)
     if len(text_BLC) == 2 and guidance == "in_turn":
-        halves = [embedded._replace(text=text_1LD) for text_1LD in embedded.text.split(1)]
-        negative, positive = (dit.predictor(half, id_kv, timesteps) for half in halves)
+        halves = (embedded._replace(text=text_1LD) for text_1LD in embedded.text.split(1))
+        negative, positive = (partial(predict, half) for half in halves)
         return guided_in_turn(negative, positive, scale)
-    predict = dit.predictor(embedded, id_kv, timesteps)
-    return guided(predict, scale) if len(text_BLC) == 2 else predict
+    return guided(partial(predict, embedded), scale) if len(text_BLC) == 2 else partial(predict, embedded)

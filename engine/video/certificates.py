@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fantasyid_engine.errors import ConfigError, one_line
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
     from cryptography.x509 import Certificate
 
 ADVICE = "name others with FANTASYID_SIGNING_CERT and FANTASYID_SIGNING_KEY"
@@ -50,7 +50,7 @@ def read_signer(certificate: Path, key: Path, *, development: bool = False, advi
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     chain, private = _read_chain(certificate, advice), _read_key(key, advice)
-    if chain[0].public_key() != private.public_key():
+    if _public_key(chain[0], certificate, advice) != private.public_key():
         raise ConfigError(
             f"the key {key} is not that of the certificate {certificate}, whose first must be the signer's; {advice}"
         )
@@ -77,6 +77,15 @@ def _read_chain(path: Path, advice: str) -> "list[Certificate]":
         return load_pem_x509_certificates(_read(path, "certificate", advice))
     except ValueError:
         raise ConfigError(f"the certificate {path} is no PEM with certificates; {advice}") from None
+
+
+def _public_key(certificate: "Certificate", path: Path, advice: str) -> "CertificatePublicKeyTypes":
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise ConfigError(f"the certificate {path} is of a key that nothing here can read; {advice}") from None
 
 
 def _read_key(path: Path, advice: str) -> "PrivateKeyTypes":

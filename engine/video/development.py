@@ -1,7 +1,7 @@
 """The development certificate: made on first use, so that every render is signed before anybody owns a certificate.
 
 $FANTASYID_DATA, or ~/.local/share/fantasyid-engine
-    development-certificate.pem     private key, certificate and its issuer's, readable by its owner only
+    development-certificate/signer.pem     private key, certificate and its issuer's, readable by its owner only
 
 It says that a file is as it was written, and nothing about who wrote it: anybody can make one that reads the same. The
 issuer's key is thrown away when it has signed this one certificate.
@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fantasyid_engine.atomic import fsync
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.video.certificates import ADVICE, Signer, read_signer
 
@@ -43,7 +44,7 @@ def development_signer() -> Signer:
     Raises:
         ConfigError: it cannot be kept or read, or is not valid any more.
     """
-    path = data_home() / "development-certificate.pem"
+    path = data_home() / "development-certificate" / "signer.pem"
     try:
         if not path.exists():
             _keep(path, _make())
@@ -56,16 +57,23 @@ def development_signer() -> Signer:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Writes a file that only its owner may read, whole or not at all; one that is there already stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as temporary:
-        temporary.write(data)
-        temporary.flush()
-        os.fsync(temporary.fileno())
+    """Writes a file that only its owner may read, in a folder of its own: both whole or not at all; one there stays.
+
+    A folder, for it takes the name of no other that has something in it. A file would replace what another process has
+    begun to sign with; to link it instead, not every file system can.
+    """
+    folder, home = path.parent, path.parent.parent
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".partial", dir=home) as temporary:
+        file = Path(temporary, path.name)
+        file.touch(mode=0o600)
+        file.write_bytes(data)
+        fsync(file)
         try:
-            os.link(temporary.name, path)  # a rename would replace what another process has begun to sign with
-        except FileExistsError:
-            return
+            Path(temporary).rename(folder)
+        except OSError:
+            if not path.exists():
+                raise
 
 
 def _make() -> bytes:

@@ -12,8 +12,8 @@ Source: C2PA Technical Specification 2.4; the library is the reference implement
 import io
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,8 @@ class Seal:
     signer: Signer
     render: Render
 
-    def __call__(self, data: bytes, suffix: str, frame: int | None = None) -> bytes:
-        """The bytes of a .mp4, .mov or .png file, of frame `frame` counted from 0, -> the same with credentials.
+    def __call__(self, data: bytes, path: Path, frame: int | None = None) -> bytes:
+        """The bytes that are to be a .mp4, .mov or .png file, of frame `frame` from 0, -> the same with credentials.
 
         Raises:
             WriteError: the library refuses, as when the certificate has expired since it was checked.
@@ -70,9 +70,10 @@ class Seal:
         from c2pa import C2paError
 
         try:
-            return sign(data, suffix, _manifest(self.render, frame), self.signer)
+            return sign(data, path.suffix.lower(), _manifest(self.render, frame), self.signer)
         except C2paError as error:
-            raise WriteError(f"the video cannot be signed: {one_line(str(error))}") from None
+            reason = one_line(str(error))
+            raise WriteError(f"cannot write {path}: it cannot be signed: {reason}; {ADVICE}") from None
 
 
 def find_signer(certificate: str | Path | None = None, key: str | Path | None = None) -> Signer:
@@ -106,17 +107,8 @@ def sign(data: bytes, suffix: str, manifest: Mapping[str, Any], signer: Signer) 
     In a thread of its own: the library reads and writes through callbacks, in which a signal's exception would be lost.
     Such an exception waits here until the thread has come back, for the interpreter must not end before.
     """
-    stopped, thread = None, ThreadPoolExecutor(1)
-    signed = thread.submit(_sign, data, KINDS[suffix], manifest, signer)
-    while not signed.done():
-        try:
-            wait([signed])
-        except BaseException as error:
-            stopped = error
-    thread.shutdown(wait=False)
-    if stopped is not None:
-        raise stopped
-    return signed.result()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_sign, data, KINDS[suffix], manifest, signer).result()
 
 
 def _sign(data: bytes, kind: str, manifest: Mapping[str, Any], signer: Signer) -> bytes:
@@ -148,6 +140,5 @@ def _manifest(render: Render | None, frame: int | None) -> dict[str, Any]:
 def _said(render: Render | None, frame: int | None) -> list[dict[str, Any]]:
     if render is None:
         return []
-    values = {name: getattr(render, name) for name in Render.__dataclass_fields__} | {"frame": frame}
-    data = {name: value for name, value in values.items() if value is not None}
+    data = {name: value for name, value in (asdict(render) | {"frame": frame}).items() if value is not None}
     return [{"label": RENDER, "data": data, "created": True}]

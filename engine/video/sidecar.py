@@ -48,6 +48,11 @@ class Sidecar:
     inputs: Inputs
     model: ModelUsed
 
+    def changed(self, changes: dict[str, Any]) -> VideoRequest:
+        """The request with other settings; with another face of the photo it names no consent but that of `changes`."""
+        is_other = changes.get("face_index", self.request.face_index) != self.request.face_index
+        return replace(self.request, **({"consent_ref": None} | changes if is_other else changes))
+
     def check_weights(self, digests: Mapping[str, str]) -> None:
         """Raises WeightsError unless a model's digests are those recorded: other weights make other frames.
 
@@ -96,10 +101,12 @@ def read_sidecar(
 
     Args:
         path: the sidecar.
-        image: the photo, where it is not where it was, or was not a file. With another photo or face than the one that
-            was recorded the request names no consent.
+        image: the photo, where it is not where it was, or was not a file.
         face: likewise the file of a face that was kept.
         vertices: likewise the vertex file.
+
+    Returns:
+        What was recorded. With another photo, face or vertices its request names no consent.
 
     Raises:
         InputError: `sidecar_unreadable`: missing, no sidecar, or values that no render has; `input_changed`: an input
@@ -128,7 +135,10 @@ def read_sidecar(
         if instead is None and isinstance(source, str):
             _check_unchanged(Path(source), digest)
     request = replace(request, **{name: str(file) for name, file in given.items()})
-    if not all(_is_same(*pair) for pair in ((image, recorded.image_sha256), (face, recorded.face_sha256))):
+    # Of the photo of a face that was kept nobody knows any more which face it was.
+    photo = recorded.image_sha256 if recorded.face_sha256 is None else None
+    pairs = (image, photo), (face, recorded.face_sha256), (vertices, recorded.vertices_sha256)
+    if not all(_is_same(*pair) for pair in pairs):
         request = replace(request, consent_ref=None)  # of another person
     return replace(sidecar, request=request)
 

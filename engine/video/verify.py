@@ -1,7 +1,8 @@
 """Reading Content Credentials: is a file as it was signed, who signed it, and what does it say of its making.
 
-What a file says is its signer's word, and worth no more than the signer. Files are not trusted: what comes out of one
-is text and numbers of a known kind and length. Nothing is fetched.
+What a file says is its signer's word, and worth no more than the signer. Of a file that was edited, what the file said
+that it was edited from is told as well, and so on back; what other files said that went into it is not. Files are not
+trusted: what comes out of one is text and numbers of a known kind and length. Nothing is fetched.
 """
 
 import json
@@ -11,9 +12,9 @@ from typing import Any, Literal
 
 from fantasyid_engine.errors import InputError, one_line
 from fantasyid_engine.video.development import NAME
-from fantasyid_engine.video.provenance import RENDER, SETTINGS, SOURCE_TYPES
+from fantasyid_engine.video.provenance import MADE_BY_MODEL, RENDER, SETTINGS, SOURCE_TYPES
 
-OF_MODELS = {f"{SOURCE_TYPES}trainedAlgorithmicMedia", f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"}
+OF_MODELS = {MADE_BY_MODEL, f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"}
 OF_SIGNER = {"signingCredential.untrusted", "signingCredential.expired"}
 """Findings about who signed, that do not touch whether the file is as it was."""
 MOST_TEXT = 300
@@ -66,8 +67,8 @@ def verify(path: Path, anchors: bytes | None = None) -> Provenance:
         Of a folder, what its first picture says.
 
     Raises:
-        InputError: `file_unreadable`; `signature_missing`; `signature_broken`: the file, or what it says, is not as it
-            was signed, or a folder has not all frames in their order.
+        InputError: `file_unreadable`; `signature_missing`; `signature_broken`: the file, what it says, or one that it
+            was edited from, is not as it was signed, or a folder has not all frames in their order.
     """
     if not path.is_dir():
         return _verify_file(path, anchors)
@@ -77,7 +78,7 @@ def verify(path: Path, anchors: bytes | None = None) -> Provenance:
     found = [_verify_file(picture, anchors) for picture in pictures]
     first = found[0]
     renders = {(one.signer, one.trust, one.model, one.frames_sha256, one.num_frames) for one in found}
-    if len(renders) > 1 or [one.frame for one in found] != list(range(first.num_frames or 0)):
+    if len(renders) > 1 or first.num_frames != len(found) or [one.frame for one in found] != list(range(len(found))):
         raise InputError("signature_broken", f"{path} has not all frames of one render in their order")
     return first
 
@@ -95,26 +96,21 @@ def read_anchors(path: Path) -> bytes:
 
 
 def _verify_file(path: Path, anchors: bytes | None) -> Provenance:
-    manifests, states = _read(path, anchors)
-    codes = {code for state in states for code in _codes(state, "failure")}
-    broken = sorted(codes - OF_SIGNER)
-    if broken:
-        changed = any(code.endswith(".mismatch") for code in broken)  # of the file, or of what it says
-        what = "was changed after it was signed" if changed else "has credentials that do not hold"
-        raise InputError("signature_broken", f"{path} {what}: {', '.join(broken)[:MOST_TEXT]}")
-    certificate = _object(_object(manifests[0].get("signature")).get("certificateInfo"))
+    store, certificate = _read(path, anchors)
+    results = _object(store.get("validation_results"))
+    _check_intact(str(path), results)
     subject = _object(certificate.get("subject"))
     return Provenance(
         signer=_names(subject),
         issuer=_names(_object(certificate.get("issuer"))),
-        trust=_trust(subject, states[0]),
-        expired="signingCredential.expired" in codes,
-        **_told(manifests),
+        trust=_trust(subject, results.get("activeManifest")),
+        expired="signingCredential.expired" in _codes(results.get("activeManifest"), "failure"),
+        **_told(_lineage(store, path)),
     )
 
 
-def _read(path: Path, anchors: bytes | None) -> tuple[list[dict[str, Any]], list[Any]]:
-    """The manifests of a file, the one that counts first, and what was found wrong or right with it and the others."""
+def _read(path: Path, anchors: bytes | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A file's manifests with what was found wrong or right with them, and who signed the one that counts."""
     from c2pa import C2paError, Context, Reader
 
     trust = SETTINGS["trust"] | ({} if anchors is None else {"user_anchors": anchors.decode()})
@@ -126,9 +122,8 @@ def _read(path: Path, anchors: bytes | None) -> tuple[list[dict[str, Any]], list
             Context.from_dict(SETTINGS | {"trust": trust}) as context,
             Reader(None, file, context=context) as reader,
         ):
-            manifests = json.loads(reader.crjson())["manifests"]
-            active = json.loads(reader.json())["active_manifest"]
-            found = reader.get_validation_results() or {}
+            store = json.loads(reader.json())
+            signed = {one["label"]: one for one in json.loads(reader.crjson())["manifests"]}
     except C2paError as error:
         if str(error).startswith("ManifestNotFound"):
             reason = "nobody signed it, or its signature was taken out"
@@ -136,8 +131,35 @@ def _read(path: Path, anchors: bytes | None) -> tuple[list[dict[str, Any]], list
         raise InputError("file_unreadable", f"{path} cannot be read: {one_line(str(error))}") from None
     except OSError as error:
         raise InputError("file_unreadable", f"{path} cannot be read: {error.strerror or error}") from None
-    deltas = [_object(delta).get("validationDeltas") for delta in found.get("ingredientDeltas") or []]
-    return sorted(manifests, key=lambda one: one["label"] != active), [found.get("activeManifest"), *deltas]
+    signature = _object(signed[store["active_manifest"]].get("signature"))
+    return store, _object(signature.get("certificateInfo"))
+
+
+def _lineage(store: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """The manifest that counts, that of the file which was edited, that of the one before it, and so on.
+
+    How a file was found when it was opened to be edited stands in the manifest of the edit, and is not found again.
+    """
+    manifests, label, lineage = dict(store["manifests"]), store["active_manifest"], []
+    while manifest := manifests.pop(label, None):
+        lineage.append(manifest)
+        ingredients = manifest.get("ingredients", [])
+        parent = next((one for one in ingredients if one.get("relationship") == "parentOf"), {})
+        results = _object(parent.get("validation_results"))
+        _check_intact(f"{path} was edited from a file that", results)
+        label = parent.get("active_manifest") if results else None
+    return lineage
+
+
+def _check_intact(what: str, results: dict[str, Any]) -> None:
+    """Raises InputError `signature_broken` for results that find more than who signed."""
+    deltas = [_object(delta).get("validationDeltas") for delta in _list(results.get("ingredientDeltas"))]
+    codes = {code for state in (results.get("activeManifest"), *deltas) for code in _codes(state, "failure")}
+    broken = sorted(codes - OF_SIGNER)
+    if broken:
+        changed = any(code.endswith(".mismatch") for code in broken)  # of the file, or of what it says
+        how = "was changed after it was signed" if changed else "has credentials that do not hold"
+        raise InputError("signature_broken", f"{what} {how}: {', '.join(broken)[:MOST_TEXT]}")
 
 
 def _trust(subject: dict[str, Any], state: Any) -> Trust:
@@ -148,13 +170,13 @@ def _trust(subject: dict[str, Any], state: Any) -> Trust:
 
 def _told(manifests: list[dict[str, Any]]) -> dict[str, Any]:
     """What manifests say: of a video that was edited since, what that of its render does."""
-    said = [(label, values) for one in manifests for label, values in _object(one.get("assertions")).items()]
-    render = _object(next((values for label, values in said if label == RENDER), None))
-    lists = [_list(_object(values).get("actions")) for label, values in said if label.startswith("c2pa.actions")]
+    assertions = [one for manifest in manifests for one in manifest.get("assertions", [])]
+    said = [(one["label"], _object(one.get("data"))) for one in assertions]
+    render = next((data for label, data in said if label == RENDER), {})
+    lists = [_list(data.get("actions")) for label, data in said if label.startswith("c2pa.actions")]
     actions = [_object(action) for actions in lists for action in actions]
     created = next((action for action in actions if action.get("action") == "c2pa.created"), {})
-    claim = _object(manifests[0].get("claim.v2") or manifests[0].get("claim"))
-    generator = _object(claim.get("claim_generator_info"))
+    generator = next(map(_object, _list(manifests[0].get("claim_generator_info"))), {})
     names = [_text(generator.get(name)) for name in ("name", "version")]
     return {
         "ai_generated": any(_text(action.get("digitalSourceType")) in OF_MODELS for action in actions),

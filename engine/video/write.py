@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fantasyid_engine.atomic import atomic_file, atomic_folder, try_to_create
+from fantasyid_engine.atomic import atomic_file, atomic_folder, check_new_file, try_to_create
 from fantasyid_engine.errors import InputError, OutputError, WriteError
 from fantasyid_engine.video.encode import encode_container, encode_pictures
 from fantasyid_engine.video.formats import CONTAINERS, PICTURES, suffix_of
@@ -25,18 +25,14 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
     Raises:
         OutputError: unknown suffix; something is there already; the place is no folder or not writable.
     """
-    pictures = suffix_of(path) == PICTURES
+    if suffix_of(path) != PICTURES:
+        check_new_file(path, overwrite=overwrite)
+        return
     try:
-        if path.is_dir():
-            if not pictures:
-                raise OutputError(f"cannot write {path}: it is a folder; name another")
-            if any(path.iterdir()):
-                raise OutputError(f"cannot write {path}: the folder is not empty; name a new one")
-        elif path.exists():
-            if pictures:
-                raise OutputError(f"cannot write {path}: it is a file; name a new folder, or a .mp4 or .mov file")
-            if not overwrite:
-                raise OutputError(f"cannot write {path}: it exists already; name another or --overwrite")
+        if path.is_dir() and any(path.iterdir()):
+            raise OutputError(f"cannot write {path}: the folder is not empty; name a new one")
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"cannot write {path}: it is a file; name a new folder, or a .mp4 or .mov file")
         try_to_create(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; name another place") from error
@@ -77,12 +73,13 @@ def write_video(
         if suffix == PICTURES:
             with atomic_folder(path) as temporary:
                 for index, picture in enumerate(encode_pictures(frames)):
-                    sealed = picture if seal is None else seal(picture, ".png", index)
-                    (temporary / f"frame_{index:04d}.png").write_bytes(sealed)
+                    name = f"frame_{index:04d}.png"
+                    sealed = picture if seal is None else seal(picture, path / name, index)
+                    (temporary / name).write_bytes(sealed)
         else:
             _check_size(frames, path, suffix)
             encoded = encode_container(frames, CONTAINERS[suffix], fps, metadata)
-            sealed = encoded if seal is None else seal(encoded, suffix)
+            sealed = encoded if seal is None else seal(encoded, path)
             with atomic_file(path) as temporary:
                 temporary.write_bytes(sealed)
     except FFmpegError as error:

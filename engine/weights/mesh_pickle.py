@@ -20,9 +20,9 @@ def is_hierarchy(tables: Any) -> bool:
     return isinstance(tables, dict) and {"down_transform", "up_transform"} <= tables.keys()
 
 
-def hierarchy_of(tables: Any, path: Path, config: MeshConfig | None = None) -> MeshHierarchy:
-    """The hierarchy of tables that `path` held; raises WeightsError where they make none of the sizes of `config`."""
-    config = config or MeshConfig()
+def hierarchy_of(tables: Any, path: Path) -> MeshHierarchy:
+    """The hierarchy of tables that `path` held; raises WeightsError where they make none of the authors' sizes."""
+    config = MeshConfig()
     try:
         return _hierarchy(tables, config)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:

@@ -170,6 +170,16 @@ def test_generate_signs_and_says_with_what(generate: Callable[..., Result]) -> N
     assert json.loads(Path("x.json").read_text())["request"]["consent_ref"] == "contract 5"
 
 
+def test_another_face_of_the_photo_has_not_consented(generate: Callable[..., Result]) -> None:
+    assert generate("--consent-ref", "contract 5").exit_code == 0
+    for number, (options, consent) in enumerate(
+        (([], "contract 5"), (["--face", "center"], None), (["--face", "center", "--consent-ref", "hers"], "hers"))
+    ):
+        made = f"{number}.mp4"
+        assert run("generate", "--from", "x.json", "--out", made, *options).exit_code == 0
+        assert json.loads(run("verify", made, "--json").stdout)["consent_ref"] == consent
+
+
 def test_generate_with_a_certificate(
     generate: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,13 +61,13 @@ def test_is_the_plain_dit(form, kernels, monkeypatch):
     latents, text, image, id_kv = asked(config, 11, torch.float32)
     dit = plain(config)
     embedded = dit.embed(text, *SIZE, image)
-    right = [dit.predictor(embedded, id_kv, TIMESTEPS)(latents, t) for t in TIMESTEPS]
+    right = [dit.predictor(id_kv, TIMESTEPS)(embedded, latents, t) for t in TIMESTEPS]
     assert (right[0] - right[1]).abs().max() > 1e-2
     fused = FusedDiT(dit)
-    predict = fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)
+    predict, embedded = fused.predictor(id_kv, TIMESTEPS), fused.embed(text, *SIZE, image)
     # The interpreter takes seconds for a step.
     for t, expected in list(zip(TIMESTEPS, right, strict=True))[: 1 if kernels == "triton" else None]:
-        torch.testing.assert_close(predict(latents, t), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(predict(embedded, latents, t), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_gated_weights_live_for_one_product(monkeypatch):
     monkeypatch.setattr(ops, "gate_weight", watched)
     latents, text, image, id_kv = asked(RELEASED, 5, torch.float32)
     fused = FusedDiT(plain(RELEASED))
-    fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)(latents, 500)
+    fused.predictor(id_kv, TIMESTEPS)(fused.embed(text, *SIZE, image), latents, 500)
     assert len(made) == 2 * RELEASED.dit.num_layers
 
 
@@ -118,8 +118,8 @@ def test_biases_that_outweigh_the_tokens(monkeypatch):
         block.ff.down.bias.mul_(50)
     latents, text, image, id_kv = asked(RELEASED, 5, torch.float32)
     embedded = dit.embed(text, *SIZE, image)
-    right = dit.predictor(embedded, id_kv, TIMESTEPS)(latents, 500)
-    made = FusedDiT(dit).predictor(embedded, id_kv, TIMESTEPS)(latents, 500)
+    right = dit.predictor(id_kv, TIMESTEPS)(embedded, latents, 500)
+    made = FusedDiT(dit).predictor(id_kv, TIMESTEPS)(embedded, latents, 500)
     torch.testing.assert_close(made, right, rtol=1e-4, atol=1e-4)
 
 
@@ -142,11 +142,11 @@ def test_tables_are_made_once_a_schedule():
 def test_what_it_cannot_take_is_named():
     fused = FusedDiT(plain(RELEASED))
     latents, text, image, id_kv = asked(RELEASED, 5, torch.float32)
-    predict = fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)
+    embedded = fused.embed(text, *SIZE, image)
     with pytest.raises(ValueError, match="latents of"):
-        predict(latents[:, :2], 999)
+        fused.predictor(id_kv, TIMESTEPS)(embedded, latents[:, :2], 999)
     with pytest.raises(ValueError, match="id_kv of"):
-        fused.predictor(fused.embed(text, *SIZE, image), id_kv[:1], TIMESTEPS)(latents, 999)
+        fused.predictor(id_kv[:1], TIMESTEPS)(embedded, latents, 999)
     with pytest.raises(ValueError, match="no face to render"):
         FusedDiT(DiT(replace(RELEASED.dit, injection=None)))
 
@@ -169,15 +169,14 @@ def test_a_step_launches_a_third_of_the_operators(form, monkeypatch):
     config = FORMS[form]
     latents, text, image, id_kv = asked(config, 11, torch.float32)
     dit = plain(config)
+    predict, embedded = dit.predictor(id_kv, TIMESTEPS), dit.embed(text, *SIZE, image)
     with _Counted() as before:
-        predict = dit.predictor(dit.embed(text, *SIZE, image), id_kv, TIMESTEPS)
-        before.count = 0
-        predict(latents, 500)
+        predict(embedded, latents, 500)
     monkeypatch.setenv("FANTASYID_KERNELS", "triton")
     fused = FusedDiT(dit)
-    predict = fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)
+    predict, embedded = fused.predictor(id_kv, TIMESTEPS), fused.embed(text, *SIZE, image)
     with _Counted() as after:
-        predict(latents, 500)
+        predict(embedded, latents, 500)
     assert 3 * after.count <= before.count, f"{before.count} before, {after.count} after"
 
 
@@ -192,8 +191,8 @@ def test_bfloat16_on_the_kernels(form, folds, monkeypatch):
     latents, text, image, id_kv = asked(FORMS[form], 5, dtype)
     dit, exact = plain(FORMS[form], dtype), plain(FORMS[form], dtype).double()
     wide = exact.embed(text.double(), *SIZE, None if image is None else image.double())
-    right = exact.predictor(wide, id_kv.double(), TIMESTEPS)(latents, 500)
-    eager = dit.predictor(dit.embed(text, *SIZE, image), id_kv, TIMESTEPS)(latents, 500)
+    right = exact.predictor(id_kv.double(), TIMESTEPS)(wide, latents, 500)
+    eager = dit.predictor(id_kv, TIMESTEPS)(dit.embed(text, *SIZE, image), latents, 500)
     fused = FusedDiT(dit, folds=folds)
-    made = fused.predictor(fused.embed(text, *SIZE, image), id_kv, TIMESTEPS)(latents, 500)
+    made = fused.predictor(id_kv, TIMESTEPS)(fused.embed(text, *SIZE, image), latents, 500)
     no_worse_than_torch("prediction", made, eager, right)

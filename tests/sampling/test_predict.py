@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from fantasyid_engine.config.render import ScheduleConfig
 from fantasyid_engine.config.schema import NetworkConfig
+from fantasyid_engine.kernels.id_injection import fold
+from fantasyid_engine.models import fused
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.sampling.guidance import Predict
 from fantasyid_engine.sampling.loop import denoise
@@ -118,6 +120,20 @@ def test_what_the_steps_share_is_computed_once(request_: Request, guided: bool) 
             predict(request_.latents, t)
     assert (len(texts), len(steps), len(faces)) == (1, 3, 0)
     assert len(texts[0]) == len(steps[0]) == 1 + guided
+
+
+@pytest.mark.parametrize("guidance", ["batched", "in_turn"])
+@torch.inference_mode()
+def test_a_face_is_folded_once(guidance: Literal["batched", "in_turn"], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 5B it takes about 1 GB, and two prompts are rendered in turn where memory is short."""
+    monkeypatch.setenv("FANTASYID_KERNELS", "torch")
+    made, folded = make(RELEASED), []
+    monkeypatch.setattr(fused, "fold", lambda *arguments: folded.append(arguments) or fold(*arguments))
+    dit = fused.FusedDiT(made.network.dit, folds=True)
+    predict = dit_predictor(dit, made.id_kv, made.text, made.image, SIZE, SCALE, (999, 500), guidance)
+    for t in (999, 500):
+        predict(made.latents, t)
+    assert len(folded) == dit.config.num_injections > 0
 
 
 @pytest.mark.parametrize("guided", [True, False], ids=["guided", "plain"])

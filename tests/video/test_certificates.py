@@ -1,5 +1,6 @@
 """Which certificates can sign, and what is said of those that cannot, before anything is rendered."""
 
+import base64
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509 import load_pem_x509_certificates
 
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.video import development
@@ -143,6 +145,19 @@ def test_a_key_that_signs_nothing(tmp_path: Path) -> None:
     assert "is not that of the certificate" in refused(certificate, key)
 
 
+@pytest.mark.parametrize("algorithm", ["es256", "ps256"])
+def test_a_certificate_of_a_key_of_no_known_kind(algorithm: str, tmp_path: Path) -> None:
+    """The last byte of what names the kind is another."""
+    certificate, key, _ = write_signer(tmp_path, KEYS[algorithm]())
+    kind = bytes.fromhex("06072a8648ce3d0201" if algorithm == "es256" else "06092a864886f70d010101")
+    der = load_pem_x509_certificates(certificate.read_bytes())[0].public_bytes(Encoding.DER)
+    assert der.count(kind) == 1
+    text = base64.encodebytes(der.replace(kind, kind[:-1] + b"\x77")).decode()
+    certificate.write_text(f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n")
+    message = refused(certificate, key)
+    assert message.startswith(f"the certificate {certificate} is of a key that nothing here can read; name others")
+
+
 # The development certificate.
 
 
@@ -155,8 +170,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_is_made_once_and_for_its_owner_alone(home: Path) -> None:
     first = find_signer()
     assert first.development and NAME in first.subject
-    (path,) = home.iterdir()
-    assert path.stat().st_mode & 0o777 == 0o600
+    (folder,) = home.iterdir()
+    (path,) = folder.iterdir()
+    assert (folder.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)
     before = path.read_bytes()
     assert find_signer() == first and path.read_bytes() == before
     assert before.count(b"PRIVATE KEY-----") == 2, "the issuer's key is not kept"
@@ -197,10 +213,31 @@ def test_no_room_for_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_that_is_broken_says_what_to_do(home: Path) -> None:
-    home.mkdir()
-    path = home / "development-certificate.pem"
+    path = home / "development-certificate" / "signer.pem"
+    path.parent.mkdir(parents=True)
     path.write_bytes(b"half")
     assert f"remove {path}, and a new one will be made" in refused()
+
+
+def test_one_that_was_removed_is_made_anew(home: Path) -> None:
+    first = find_signer()
+    (home / "development-certificate" / "signer.pem").unlink()
+    assert find_signer() != first
+
+
+def test_a_file_system_without_hard_links(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert find_signer().development
+    assert [path.name for path in home.iterdir()] == ["development-certificate"]
+
+
+def test_its_place_is_taken(home: Path) -> None:
+    (home / "development-certificate" / "something").mkdir(parents=True)
+    assert "cannot keep a development certificate at " in refused()
+    assert [path.name for path in home.rglob("*")] == ["development-certificate", "something"]
 
 
 def test_one_that_has_expired_says_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +258,7 @@ def test_the_first_of_two_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     winner: list[Any] = []
     monkeypatch.setattr(development, "_make", slowly)
     assert development_signer() == winner[0]
-    assert [path.name for path in home.iterdir()] == ["development-certificate.pem"]
+    assert [path.name for path in home.iterdir()] == ["development-certificate"]
 
 
 AT_ONCE = """
@@ -245,4 +282,4 @@ def test_processes_at_once_get_the_same(home: Path) -> None:
         process.stdin.flush()
     found = {json.loads(process.communicate()[0]) for process in processes}
     assert len(found) == 1 and [process.returncode for process in processes] == [0] * 4
-    assert [path.name for path in home.iterdir()] == ["development-certificate.pem"]
+    assert [path.name for path in home.iterdir()] == ["development-certificate"]

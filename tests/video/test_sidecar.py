@@ -5,7 +5,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,16 +106,37 @@ def test_a_record_from_before_there_was(name: str, record: dict[str, Any], write
 
 
 def test_a_consent_is_for_one_person(record: dict[str, Any], write: Callable[[Any], Path], tmp_path: Path) -> None:
-    """The same photo elsewhere takes it along; another photo, or a face of who knows whom, does not."""
+    """The same photo and vertices elsewhere take it along; others, or a face of who knows whom, do not."""
     path, same = write(record), tmp_path / "copy.png"
     same.write_bytes(PHOTO)
+    (tmp_path / "copy.ply").write_bytes(VERTICES)
     (tmp_path / "other.png").write_bytes(b"another photo")
-    (tmp_path / "same.ply").write_bytes(b"other vertices")
-    assert read_sidecar(path, vertices=tmp_path / "same.ply").request.consent_ref == "contract 5, é"
-    assert read_sidecar(path, image=same).request.consent_ref == "contract 5, é"
+    (tmp_path / "other.ply").write_bytes(b"other vertices")
+    assert read_sidecar(path, image=same, vertices=tmp_path / "copy.ply").request.consent_ref == "contract 5, é"
     for instead in ("other.png", "nothing.png", "."):
         assert read_sidecar(path, image=tmp_path / instead).request.consent_ref is None
+    assert read_sidecar(path, vertices=tmp_path / "other.ply").request.consent_ref is None
     assert read_sidecar(path, face=same).request.consent_ref is None
+
+
+def test_a_consent_is_for_one_face_of_a_photo(record: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    sidecar = read_sidecar(write(record))
+    assert sidecar.changed({"face_index": 2, "seed": 5}) == replace(sidecar.request, seed=5)
+    assert sidecar.changed({"face_index": 1}) == replace(sidecar.request, face_index=1, consent_ref=None)
+    assert sidecar.changed({"face_index": "center", "consent_ref": "hers"}).consent_ref == "hers"
+
+
+def test_a_photo_does_not_say_whose_face_was_kept(
+    record: dict[str, Any], write: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    """Its record names the digest of the photo, which may show several."""
+    kept = tmp_path / "kept.safetensors"
+    kept.write_bytes(b"a kept face")
+    record["request"] |= {"image": None, "vertices": None, "face_index": None, "shape": None, "face": str(kept)}
+    record["inputs"] |= {"face_sha256": digest(b"a kept face"), "vertices_sha256": None}
+    path = write(record)
+    assert [read_sidecar(path, face=face).request.consent_ref for face in (None, kept)] == ["contract 5, é"] * 2
+    assert read_sidecar(path, image=tmp_path / "face.png").request.consent_ref is None
 
 
 def test_a_shape_is_a_json_object(record: dict[str, Any], write: Callable[[Any], Path]) -> None:
