@@ -140,7 +140,7 @@ def generate(
         model = same.model.name if same else DEFAULT_MODEL
 
     kept_in = os.environ.get("FANTASYID_FACE_CACHE") or None
-    with Engine.open(model, face_cache_dir=kept_in, require_consent=consent_needed, **settings) as engine:
+    with Engine.open(model, face_cache_dir=kept_in, require_consent=consent_required(), **settings) as engine:
         if same:
             same.check_weights(engine.model.digests)
         with Screen(preview=preview) as screen:
