@@ -58,10 +58,6 @@ class Files:
             fsync(path.parent)  # of a photo that was there too: whoever put it there may not have come this far
         return sha256
 
-    def has_photo(self, data: bytes) -> bool:
-        """Whether a photo is kept already."""
-        return self.photo(hashlib.sha256(data).hexdigest()).exists()
-
     def photo(self, sha256: str) -> Path:
         """Where a photo is, if it is there."""
         return self._root / "photos" / _named(SHA256, sha256)

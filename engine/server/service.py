@@ -53,7 +53,7 @@ class Service:
     ) -> None:
         self.settings, self.store, self.files, self.hub, self.pool = settings, store, files, hub, pool
         self.outbound, self.metrics = outbound, metrics
-        self.uploads = Uploads(settings, outbound, files)
+        self.uploads = Uploads(settings, outbound)
         self.photos = Photos(files, store, inf if settings.retention_hours is None else 3600 * settings.retention_hours)
         self.remover = Remover(store, files, hub, pool, self.photos)
         self.started_at = int(time.time())
@@ -88,7 +88,7 @@ class Service:
         if is_job_id(source):
             photo = await self._photo_of(await self.get(str(source), asked.caller))
         else:
-            photo = await self.uploads.take(source)
+            photo = await self.uploads.take(source, asked.caller.key_id)
         return await self._store(asked, body, checked, photo, None)
 
     async def remix(self, asked: Asked, job_id: str, body: RemixVideo) -> Taken:

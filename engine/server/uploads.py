@@ -10,6 +10,7 @@ for a path.
 import asyncio
 import base64
 import binascii
+import hashlib
 import re
 from io import BytesIO
 
@@ -21,12 +22,14 @@ from fantasyid_engine.face import jpeg_markers
 from fantasyid_engine.face.photo import MAX_BYTES, decode_photo
 from fantasyid_engine.face.silence import silence_readers
 from fantasyid_engine.server.errors import ApiError, bad, later
-from fantasyid_engine.server.files import Files
 from fantasyid_engine.server.outbound import Outbound
 from fantasyid_engine.server.schemas import JOB_ID
 from fantasyid_engine.server.settings import Settings
 
 AT_ONCE, FETCHED_AT_ONCE = 2, 8
+SMALL_BYTES = 1 << 20
+"""A digest of so many bytes takes less time than to hand them to a thread."""
+MOST_KNOWN = 10_000
 NAME = "input_reference"
 DATA_URL = re.compile(r"data:[\w.+/-]*(;[\w.+=-]+)*;base64,", re.ASCII)
 HEADERS_READ = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
@@ -36,24 +39,25 @@ Source = UploadFile | str
 class Uploads:
     """Takes photos, a few at a time."""
 
-    def __init__(self, settings: Settings, outbound: Outbound, files: Files) -> None:
+    def __init__(self, settings: Settings, outbound: Outbound) -> None:
         self._most_pixels, self._most_bytes = settings.max_photo_pixels, min(settings.max_body_bytes, MAX_BYTES)
         self._urls = settings.allow_input_urls
-        self._outbound, self._files = outbound, files
+        self._outbound = outbound
+        self._known: set[tuple[str, str]] = set()
         self._slots, self._fetches = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(FETCHED_AT_ONCE)
 
-    async def take(self, source: Source) -> bytes:
-        """A photo's bytes, of which it is known that they can be decoded.
+    async def take(self, source: Source, key_id: str) -> bytes:
+        """A photo's bytes, of which it is known that they can be decoded; of somebody's who has this key.
 
         Raises:
             InputError: they cannot, or the photo is too large or too small.
             ApiError: the source is none that may be used.
         """
         if isinstance(source, str) and re.match("https?://", source, re.IGNORECASE):
-            return await self._fetched(source)
+            return await self._fetched(source, key_id)
         async with self._slots:  # waits before a file is read, so that few are in memory
             data = await self._read(source, NAME)
-            await asyncio.to_thread(self._check, data)
+            await self._checked(data, key_id)
             return data
 
     async def read(self, source: Source, name: str) -> bytes:
@@ -69,7 +73,7 @@ class Uploads:
         async with self._slots:
             return await self._read(source, name)
 
-    async def _fetched(self, url: str) -> bytes:
+    async def _fetched(self, url: str, key_id: str) -> bytes:
         """What is at an address; in a slot only when it is here: who answers slowly holds up nobody's file."""
         if not self._urls:
             raise bad("input_urls_off", "this server fetches no photos from addresses; send the file", NAME)
@@ -81,7 +85,7 @@ class Uploads:
             except InputError as error:
                 raise bad(error.code, str(error), NAME) from None
             async with self._slots:
-                await asyncio.to_thread(self._check, data)
+                await self._checked(data, key_id)
         return data
 
     async def _read(self, source: Source, name: str) -> bytes:
@@ -93,9 +97,19 @@ class Uploads:
         message = f"{name} is a file, a data URL (data:image/png;base64,...){others}; paths are not read"
         raise bad(f"{name}_invalid", message, name)
 
-    def _check(self, data: bytes) -> None:
+    async def _checked(self, data: bytes, key_id: str) -> None:
+        """Decodes it, but for a photo of this key that was decoded before: one of a person may make many videos.
+
+        One of another key is decoded again: else the time would tell that somebody had sent it.
+        """
+        if len(data) > SMALL_BYTES or _name(data, key_id) not in self._known:
+            await asyncio.to_thread(self._check, data, key_id)
+
+    def _check(self, data: bytes, key_id: str) -> None:
+        if _name(data, key_id) in self._known:
+            return
         size = size_by_header(data)
-        if size is None or (size[0] * size[1] <= self._most_pixels and not self._files.has_photo(data)):
+        if size is None or size[0] * size[1] <= self._most_pixels:
             height, width = decode_photo(data, NAME).shape[:2]
             size = width, height
         if size[0] * size[1] > self._most_pixels:
@@ -104,6 +118,13 @@ class Uploads:
                 f"{NAME} is too large: it is {size[0]} x {size[1]} pixels; give a photo of at most "
                 f"{self._most_pixels:,} pixels",
             )
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known.add(_name(data, key_id))
+
+
+def _name(data: bytes, key_id: str) -> tuple[str, str]:
+    return key_id, hashlib.sha256(data).hexdigest()
 
 
 def is_job_id(source: Source) -> bool:

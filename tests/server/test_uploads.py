@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 
 import httpx
 import pytest
@@ -20,7 +19,6 @@ from PIL import Image
 from fantasyid_engine.errors import InputError
 from fantasyid_engine.face.photo import decode_photo
 from fantasyid_engine.server.errors import ApiError
-from fantasyid_engine.server.files import Files
 from fantasyid_engine.server.outbound import Outbound
 from fantasyid_engine.server.settings import Settings
 from fantasyid_engine.server.uploads import FETCHED_AT_ONCE, Uploads, size_by_header
@@ -89,17 +87,17 @@ def test_references_that_are_none(taking: Running, reference: object, code: str)
     assert error_of(answer)["param"] == "input_reference"
 
 
-def test_addresses_where_they_are_allowed(photo: bytes, tmp_path: Path) -> None:
+def test_addresses_where_they_are_allowed(photo: bytes) -> None:
     class Fetches(Outbound):
         async def fetch(self, url: str, max_bytes: int) -> bytes:
             assert (url, max_bytes) == ("https://example.com/face.png", 24 << 20)
             return photo
 
-    uploads = Uploads(Settings(allow_input_urls=True), Fetches(), Files(tmp_path))
-    assert asyncio.run(uploads.take("https://example.com/face.png")) == photo
+    uploads = Uploads(Settings(allow_input_urls=True), Fetches())
+    assert asyncio.run(uploads.take("https://example.com/face.png", "key_a")) == photo
 
 
-def test_few_addresses_are_fetched_at_once_and_the_next_hears_so(photo: bytes, tmp_path: Path) -> None:
+def test_few_addresses_are_fetched_at_once_and_the_next_hears_so(photo: bytes) -> None:
     """Their bytes are in memory before they are in a slot."""
     come = asyncio.Event()
 
@@ -109,18 +107,18 @@ def test_few_addresses_are_fetched_at_once_and_the_next_hears_so(photo: bytes, t
             return photo
 
     async def run() -> None:
-        uploads = Uploads(Settings(allow_input_urls=True), Slow(), Files(tmp_path))
+        uploads = Uploads(Settings(allow_input_urls=True), Slow())
         url = "https://example.com/face.png"
-        waiting = [asyncio.create_task(uploads.take(url)) for _ in range(FETCHED_AT_ONCE)]
+        waiting = [asyncio.create_task(uploads.take(url, "key_a")) for _ in range(FETCHED_AT_ONCE)]
         await asyncio.sleep(0)
         with pytest.raises(ApiError) as caught:
-            await uploads.take(url)
+            await uploads.take(url, "key_a")
         assert (caught.value.status, caught.value.code) == (503, "too_many_fetches")
         assert caught.value.headers["Retry-After"]
-        assert await uploads.take(data_url(photo)) == photo, "files and data URLs are taken meanwhile"
+        assert await uploads.take(data_url(photo), "key_a") == photo, "files and data URLs are taken meanwhile"
         come.set()
         assert await asyncio.gather(*waiting) == [photo] * FETCHED_AT_ONCE
-        assert await uploads.take(url) == photo
+        assert await uploads.take(url, "key_a") == photo
 
     asyncio.run(run())
 
@@ -133,16 +131,16 @@ def test_a_jpeg_that_is_much_work_has_no_size_by_its_header() -> None:
         decode_photo(data, "a")
 
 
-def test_the_pixel_cap_is_judged_by_the_header(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    uploads = Uploads(Settings(max_photo_pixels=64 * 64), Outbound(), Files(tmp_path))
-    assert asyncio.run(uploads.take(data_url(face(64))))
+def test_the_pixel_cap_is_judged_by_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads = Uploads(Settings(max_photo_pixels=64 * 64), Outbound())
+    assert asyncio.run(uploads.take(data_url(face(64)), "key_a"))
     monkeypatch.setattr("fantasyid_engine.server.uploads.decode_photo", lambda data, name: pytest.fail("decoded"))
     with pytest.raises(InputError) as caught:
-        asyncio.run(uploads.take(data_url(face(65))))
+        asyncio.run(uploads.take(data_url(face(65)), "key_a"))
     assert caught.value.code == "image_too_large" and "4,096" in str(caught.value)
 
 
-def test_two_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch, photo: bytes, tmp_path: Path) -> None:
+def test_two_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch, photo: bytes) -> None:
     inside, most, lock = 0, 0, threading.Lock()
 
     def slow(data: bytes, name: str) -> object:
@@ -156,24 +154,28 @@ def test_two_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch, photo: bytes
         return decode_photo(data, name)
 
     monkeypatch.setattr("fantasyid_engine.server.uploads.decode_photo", slow)
-    uploads = Uploads(Settings(), Outbound(), Files(tmp_path))
+    uploads = Uploads(Settings(), Outbound())
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(uploads.take(data_url(photo)) for _ in range(8)))
+        await asyncio.gather(*(uploads.take(data_url(photo), "key_a") for _ in range(8)))
 
     asyncio.run(all_at_once())
     assert most == 2
 
 
-def test_a_photo_that_is_kept_is_not_decoded_again(
-    monkeypatch: pytest.MonkeyPatch, photo: bytes, tmp_path: Path
-) -> None:
-    files = Files(tmp_path)
-    files.keep_photo(photo)
-    monkeypatch.setattr("fantasyid_engine.server.uploads.decode_photo", lambda data, name: pytest.fail("decoded"))
-    assert asyncio.run(Uploads(Settings(), Outbound(), files).take(data_url(photo))) == photo
-    with pytest.raises(InputError, match="too large"):
-        asyncio.run(Uploads(Settings(max_photo_pixels=1), Outbound(), files).take(data_url(photo)))
+def test_a_key_s_photo_is_decoded_once(monkeypatch: pytest.MonkeyPatch, photo: bytes) -> None:
+    """Another key's likewise: the time tells nobody what others have sent."""
+    decoded: list[str] = []
+
+    def decode(data: bytes, name: str) -> object:
+        decoded.append(name)
+        return decode_photo(data, name)
+
+    monkeypatch.setattr("fantasyid_engine.server.uploads.decode_photo", decode)
+    uploads = Uploads(Settings(), Outbound())
+    for key_id, times in (("key_a", 1), ("key_a", 1), ("key_b", 2), ("key_a", 2)):
+        assert asyncio.run(uploads.take(data_url(photo), key_id)) == photo
+        assert len(decoded) == times
 
 
 @cache

@@ -47,8 +47,9 @@ class Database:
             path.touch(mode=0o600)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}; name another data folder") from None
-        # The threads that call bound how many connections there are.
-        self._reading = create_engine(URL.create("sqlite", database=str(path)), max_overflow=-1)
+        # The threads that call bound how many connections there are; every transaction is ended before one goes back.
+        url = URL.create("sqlite", database=str(path))
+        self._reading = create_engine(url, max_overflow=-1, pool_reset_on_return=None)
         self._writing = self._reading.execution_options(writes=True)
         self._turn = threading.Lock()
         event.listen(self._reading, "connect", _set_up)
@@ -122,4 +123,4 @@ def _set_up(connection: Any, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     # A transaction that reads before it writes must hold others off from its start: it could not wait for them later.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    connection.connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN").close()
