@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,11 @@ from fantasyid_engine.video.development import development_signer
 from fantasyid_engine.weights.convert import convert
 from fantasyid_engine.weights.folder import load_network
 from tests.goldens import golden_json, require_reference, weight
+
+
+def pytest_configure() -> None:
+    """What a shell runs in the background ignores interrupts, and so would all that tests start and interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,10 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.server.browsing import Desk, chromium, looking
 from tests.server.serving import TAKING, Running, face, serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +39,15 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Starts servers with settings of their own, in folders of their own unless `data` names one."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(serving(settings.pop("data", tmp_path / "data"), **settings))
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def look(browser: "Browser", server: Running) -> "Iterator[Callable[..., Desk]]":
+    with looking(browser, server) as look:
+        yield look

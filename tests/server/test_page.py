@@ -6,17 +6,17 @@
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fantasyid_engine.server.jobs import LOCAL
-from tests.server.browsing import MINIATURE, Desk, chromium, looking
+from tests.server.browsing import MINIATURE, Desk
 from tests.server.serving import Running
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    pass
 
 pytestmark = pytest.mark.browser
 MAKE_FILE = """([base64, name, type]) => {
@@ -25,18 +25,6 @@ MAKE_FILE = """([base64, name, type]) => {
   files.items.add(new File([bytes], name, { type }));
   return files;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def look(browser: "Browser", server: Running) -> "Iterator[Callable[..., Desk]]":
-    with looking(browser, server) as look:
-        yield look
 
 
 def test_a_video_from_its_photo_to_its_player(look: Callable[..., Desk], server: Running, photo: bytes) -> None:

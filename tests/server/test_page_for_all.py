@@ -1,18 +1,18 @@
 """The page by keyboard, on a phone, in the dark, with hostile text, over a bad line, before a long queue."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.server.browsing import DESK, MINIATURE, PHONE, Desk, chromium, looking
+from tests.server.browsing import DESK, MINIATURE, PHONE, Desk
 from tests.server.serving import FACTS, NEVER_READY, Running
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Route
+    from playwright.sync_api import Route
 
 pytestmark = pytest.mark.browser
 LEAST_CONTRAST = 4.5
@@ -45,18 +45,6 @@ CONTRASTS = """() => {
 SMALL = """[...document.querySelectorAll("button, input, select, summary")].filter((one) => one.checkVisibility())
   .map((one) => [one.id || one.textContent, (one.closest("label") ?? one).getBoundingClientRect()])
   .filter(([, box]) => box.height < 24 || box.width < 24).map(([name]) => name)"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def look(browser: "Browser", server: Running) -> "Iterator[Callable[..., Desk]]":
-    with looking(browser, server) as look:
-        yield look
 
 
 def test_by_keyboard_alone(look: Callable[..., Desk], server: Running, photo: bytes, tmp_path: Path) -> None:
