@@ -100,7 +100,14 @@ def schema(folder: Path, *, examples: int = 260, least: int = 5_000) -> Outcome:
     """schemathesis against the frozen document: the server's own test, with more and other examples an operation."""
     words = [sys.executable, "-m", "pytest", "-q", ROOT / "tests" / "server" / "test_openapi.py"]
     report = folder / "report.xml"
-    words += [f"--basetemp={folder / 'tests'}", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    words += [
+        f"--basetemp={folder / 'tests'}",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "junit_family=xunit1",
+        f"--junitxml={report}",
+    ]
     environment = os.environ | {"FANTASYID_API_EXAMPLES": str(examples)}
     told = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     suite = ElementTree.parse(report).getroot()
