@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fantasyid_engine.config.presets import MINIATURES, PRESETS
-from fantasyid_engine.errors import ConfigError, InputError, WeightsError
+from fantasyid_engine.errors import OUT_OF_MEMORY, ConfigError, InputError, WeightsError
 from fantasyid_engine.face.cache import FaceCache
 from fantasyid_engine.face.conditioning import Conditioning
 from fantasyid_engine.face.stored import KeptFace, to_bytes
@@ -270,7 +270,7 @@ class Engine:
                 return None
             # From the first step, so that all of a video is of one plan.
             noise.restore(begin)
-            watch.note("out of memory while denoising; it begins anew, with the two prompts in turn")
+            watch.note(f"{OUT_OF_MEMORY} while denoising; it begins anew, with the two prompts in turn")
             watch.step(0)
             return replace(plan, guidance="in_turn")
 
@@ -328,7 +328,7 @@ class Engine:
             tile = leaner_tile(vae, job.size[1:], plan.vae_tile)
             if tile is None:
                 return None
-            watch.note(f"out of memory in the decoder; decoding in tiles of {tile} latents instead")
+            watch.note(f"{OUT_OF_MEMORY} in the decoder; decoding in tiles of {tile} latents instead")
             return replace(plan, vae_tile=tile)
 
         def run(job: Job) -> Frames:

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+OUT_OF_MEMORY = "out of memory"
+"""How notes of renders that took a leaner way begin."""
+
 
 class EngineError(Exception):
     """Base of all errors that a caller can act on. `exit_code` is what the command line leaves with."""

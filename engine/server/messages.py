@@ -104,7 +104,6 @@ class Ready:
     """The model is loaded and a self-test passed; jobs may come."""
 
     facts: Facts
-    device: str
     type: Literal["ready"] = "ready"
 
 
@@ -158,8 +157,8 @@ class Saved:
 class Done:
     """All files are in the folder, whole and on disk.
 
-    `result` has `seed`, `num_frames`, `fps`, `width`, `height`, `frames_sha256`, `size_bytes`, `durations_s` by stage,
-    `render_s`, `notes` and `resumed_at_step`.
+    `result` has `seed`, `num_frames`, `fps`, `width`, `height`, `frames_sha256`, `durations_s` by stage, `render_s`,
+    `notes` and `resumed_at_step`.
     """
 
     lease: str

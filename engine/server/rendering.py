@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from fantasyid_engine.errors import OUT_OF_MEMORY
 from fantasyid_engine.server.attempt import Attempt
 from fantasyid_engine.server.books import Books
 from fantasyid_engine.server.messages import (
@@ -21,8 +22,6 @@ from fantasyid_engine.server.process import Died, Woken, WorkerProcess
 
 STOP_S = 60.0
 """A worker that was told to save its render has this long for the step under way and the writing."""
-OUT_OF_MEMORY = "out of memory"
-"""How notes of renders that took a leaner way begin."""
 
 
 class Rendering:

@@ -27,17 +27,6 @@ class JobSpan:
     def __init__(self, tracer: "OtelTracer | None", span: "Span | None", context: "Context | None") -> None:
         self._tracer, self._span, self._context = tracer, span, context
 
-    @property
-    def traceparent(self) -> str | None:
-        """This span as the parent of others, for logs and workers; None where no spans are made."""
-        if self._span is None:
-            return None
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-        carrier: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(carrier, self._context)
-        return carrier.get("traceparent")
-
     def stage(self, stage: str, start: float, end: float) -> None:
         """A stage that is over; a worker whose clock was set back in between gives an empty one."""
         if self._tracer is not None:
@@ -64,11 +53,6 @@ class Tracer:
         """Spans go to `provider`, which is closed with this tracer; without one there are none."""
         self._provider = provider
         self._tracer = provider.get_tracer("fantasyid_engine.server", __version__) if provider else None
-
-    @property
-    def enabled(self) -> bool:
-        """Whether spans are made."""
-        return self._tracer is not None
 
     def begin(self, job_id: str, model: str, at: float, traceparent: str | None = None) -> JobSpan:
         """A job begins.

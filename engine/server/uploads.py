@@ -106,7 +106,8 @@ class Uploads:
             await asyncio.to_thread(self._check, data, key_id)
 
     def _check(self, data: bytes, key_id: str) -> None:
-        if _name(data, key_id) in self._known:
+        name = _name(data, key_id)
+        if name in self._known:
             return
         size = size_by_header(data)
         if size is None or size[0] * size[1] <= self._most_pixels:
@@ -120,7 +121,7 @@ class Uploads:
             )
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
-        self._known.add(_name(data, key_id))
+        self._known.add(name)
 
 
 def _name(data: bytes, key_id: str) -> tuple[str, str]:

@@ -127,7 +127,6 @@ class Sleeper:
             "width": 64,
             "height": 64,
             "frames_sha256": hashlib.sha256(told).hexdigest(),
-            "size_bytes": len(video),
             "durations_s": {"face": 0.0, "text": 0.0, "denoise": render_s, "decode": 0.0, "write": 0.0},
             "render_s": render_s,
             "notes": [],
@@ -190,7 +189,7 @@ def main() -> int:
         case "hang":
             threading.Event().wait()
     steps = int(setting("STEPS", "10"))
-    channel.send(Ready(facts=facts(arguments.model, steps), device=arguments.device))
+    channel.send(Ready(facts=facts(arguments.model, steps)))
     sleeper = Sleeper(channel, orders, steps, float(setting("STEP_MS", "2")) / 1000)
     while True:
         order = orders.next()

@@ -59,13 +59,11 @@ def test_a_job_and_its_stages_have_the_times_that_are_given(tracer: Tracer, span
 
 def test_a_job_hangs_under_the_request_that_made_it(tracer: Tracer, spans: InMemorySpanExporter) -> None:
     job = tracer.begin("video_1", "m", 1.0, TRACEPARENT)
-    assert job.traceparent is not None
-    version, trace, own, flags = job.traceparent.split("-")
-    assert (version, trace, flags) == ("00", TRACE, "01") and own != PARENT
     job.end("completed", None, 2.0)
     whole = by_name(spans)["video job"]
     assert whole.parent is not None and whole.context is not None
-    assert f"{whole.parent.span_id:016x}" == PARENT and f"{whole.context.span_id:016x}" == own
+    assert f"{whole.parent.span_id:016x}" == PARENT != f"{whole.context.span_id:016x}"
+    assert f"{whole.parent.trace_id:032x}" == f"{whole.context.trace_id:032x}" == TRACE
 
 
 @pytest.mark.parametrize("header", [None, "", "00-0-0-01", f"00-{'0' * 32}-{PARENT}-01", "x" * 10_000, "é\r\n"])
@@ -121,7 +119,7 @@ def test_without_an_endpoint_nothing_is_made_or_imported(
     job.stage("text", 1.0, 2.0)
     job.end("failed", "x", 3.0)
     made.close()
-    assert not made.enabled and job.traceparent is None
+    assert not any(name.startswith("opentelemetry") for name, module in sys.modules.items() if module is not None)
 
 
 @pytest.mark.parametrize("asked", ENDPOINTS)
@@ -141,7 +139,6 @@ def test_spans_go_to_the_endpoint_when_the_tracer_is_closed(monkeypatch: pytest.
         monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         made = tracer_of_environment()
-        assert made.enabled
         made.begin("video_1", "m", 1.0, TRACEPARENT).end("completed", None, 2.0)
         made.close()
         (request,) = collector.requests

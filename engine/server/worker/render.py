@@ -110,14 +110,13 @@ class Renderer:
         reporter.check()
         result = replace(result, record=_without_folder(result.record), notes=(*notes, *result.notes))
 
-        def write() -> Path:
-            video = result.save(folder / "video.mp4", signer=self._signer)
+        def write() -> None:
+            result.save(folder / "video.mp4", signer=self._signer)
             save_thumbnail(result.frames, folder / "thumbnail.webp")
             save_spritesheet(result.frames, folder / "spritesheet.jpg")
             fsync(folder)  # its files are on disk already
-            return video
 
-        video = when_there_is_room(write, reporter.check)
+        when_there_is_room(write, reporter.check)
         reporter.check()
         now, (count, height, width, _) = time.monotonic(), result.frames.shape
         made: dict[str, Any] = {
@@ -127,7 +126,6 @@ class Renderer:
             "width": width,
             "height": height,
             "frames_sha256": result.frames_sha256,
-            "size_bytes": video.stat().st_size,
             "durations_s": {**result.record["durations_s"], "write": round(now - writing, 3)},
             "render_s": round(now - began, 3),
             "notes": list(result.notes),

@@ -37,7 +37,7 @@ def work(name: str, device: str, precision: str, faces: str, channel: Channel, o
     except EngineError as error:
         channel.send(Refused(exit_code=error.exit_code, message=one_line(str(error))))
         return error.exit_code
-    channel.send(Ready(facts=facts_of(engine.model, name), device=str(engine.model.vae.device)))
+    channel.send(Ready(facts=facts_of(engine.model, name)))
     renderer = Renderer(engine, signer, channel, orders)
     while True:
         order = orders.next()
