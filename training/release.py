@@ -2,12 +2,11 @@
 
 engine/weights/models/NAME/   the model, float16
 training/runs/NAME/           recipe.json (with machine and versions), log.jsonl, curves.svg, stages.json
-    stages/                   what finished stages made before the DiT: `train run --stages-of` begins with it
+    stages/                   what finished stages made: `train run --stages-of` goes on with it, on any machine
 
 python -m fantasyid_engine.training.release RUN
 """
 
-import itertools
 import json
 import shutil
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.curves import draw_curves, read_log, stage_seconds
 from fantasyid_engine.training.export_run import export_run
-from fantasyid_engine.training.recipe import DiffusionStage, Recipe, Stage
+from fantasyid_engine.training.recipe import Recipe, Stage
 from fantasyid_engine.training.run import read_recipe_of, result_path
 from fantasyid_engine.weights.shipped import MODELS
 
@@ -55,10 +54,9 @@ def release(run: Path) -> Path:
 
 
 def keep_stages(run: Path, recipe: Recipe, kept: Path) -> None:
-    """Copies what the run's finished stages made before the DiT, in the place of what was kept before."""
+    """Copies what the run's finished stages made, in the place of what was kept before."""
     shutil.rmtree(kept / "stages", ignore_errors=True)
-    before = itertools.takewhile(lambda one: not isinstance(one[1], DiffusionStage), enumerate(recipe.stages))
-    for number, _ in before:
+    for number in range(len(recipe.stages)):
         if result_path(run, recipe, number).is_file():
             (kept / "stages").mkdir(parents=True, exist_ok=True)
             shutil.copyfile(result_path(run, recipe, number), result_path(kept, recipe, number))

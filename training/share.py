@@ -1,6 +1,7 @@
-"""A new run that begins with what another one has made: rows of Table 3 differ in the way of the face alone.
+"""A new run that begins with what another one has made: the same run on another machine, or a row of Table 3.
 
-Stages are taken over up to the first diffusion stage that sees faces; clips and latents are linked where disks can.
+Rows differ in the way of the face alone: they take over stages up to the first diffusion stage that sees faces, others
+all that they have in common. Clips and latents are linked where disks can.
 """
 
 import os
@@ -37,9 +38,10 @@ def share_stages(recipe: Recipe, folder: Path, source: Path) -> list[str]:
         if ours != other:
             raise ConfigError(f"{source} has other {what} than this recipe; its stages cannot be shared")
     taken: list[str] = []
+    one_face = (recipe.model.network, recipe.without) == (theirs.model.network, theirs.without)
     for number, (stage, other) in enumerate(zip(fixed(recipe)["stages"], fixed(theirs)["stages"], strict=False)):
         sees_faces = isinstance(recipe.stages[number], DiffusionStage) and stage["faces"]
-        if stage != other or sees_faces or not result_path(source, theirs, number).is_file():
+        if stage != other or (sees_faces and not one_face) or not result_path(source, theirs, number).is_file():
             break
         taken.append(stage["name"])
     if not taken:

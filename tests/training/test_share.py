@@ -58,12 +58,11 @@ def test_stages_are_shared_up_to_the_first_that_differs(finished: Path, tmp_path
 
 def test_a_release_can_be_gone_on_from(finished: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    result_path(finished, tiny(), 2).unlink()
     for _ in range(2):  # the second takes the first one's place
         keep_stages(finished, tiny(), kept)
-    assert len(list((kept / "stages").iterdir())) == 2, "none that draws"
     shutil.copyfile(finished / "recipe.json", kept / "recipe.json")
-    assert share_stages(tiny(), tmp_path / "row", kept) == ["vae", "tower"]
+    result_path(finished, tiny(), 0).unlink()
+    assert share_stages(tiny(), tmp_path / "again", kept) == [stage.name for stage in tiny().stages]
 
 
 def test_a_stage_that_is_not_finished_ends_it(finished: Path, tmp_path: Path) -> None:
