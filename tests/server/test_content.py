@@ -43,6 +43,14 @@ def test_headers_of_a_file(server: Running, done: dict[str, Any]) -> None:
     assert (wrong.status_code, error_of(wrong)["param"]) == (400, "variant")
 
 
+def test_head_tells_of_a_file_without_sending_it(server: Running, done: dict[str, Any]) -> None:
+    path = f"/v1/videos/{done['id']}/content"
+    whole, head = server.get(path), server.ask("HEAD", path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-length", "content-type", "etag", "accept-ranges"):
+        assert head.headers[name] == whole.headers[name]
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "part"),
     [

@@ -33,6 +33,7 @@ async def file_response(request: Request, service: Service, job: Job, variant: V
     return await ranged(path, request.headers, etag=f'"{job.id}-{variant}"', media_type=media_type, filename=name)
 
 
+@router.head("/videos/{video_id}/content", include_in_schema=False)
 @router.get(
     "/videos/{video_id}/content",
     response_class=Response,
