@@ -42,10 +42,10 @@ MINIATURES: dict[str, ModelConfig] = {
     "avatar-mini": ModelConfig(
         network=NetworkConfig(
             tower=TowerConfig(
-                image_size=64, patch_size=4, width=128, num_layers=4, num_heads=4, mlp_dim=256, rope_grid=16
+                image_size=64, patch_size=8, width=128, num_layers=4, num_heads=4, mlp_dim=256, rope_grid=16
             ),
             conditioner=PaperConditionerConfig(
-                abstractor=AbstractorConfig(in_dim=128, grid=16, hidden_dim=64, depth=1, num_position_tables=1),
+                abstractor=AbstractorConfig(in_dim=128, grid=8, pool=2, hidden_dim=64, depth=1, num_position_tables=1),
                 fusion=FusionConfig(dim=64, num_layers=6, num_heads=4, mlp_dim=128),
                 resconv=ResConvConfig(channels=(96, 128, 192, 192), kernels=(3,) * 4, strides=(1,) * 4),
             ),

@@ -367,14 +367,17 @@ class MeshConfig:
 class ShapeConfig:
     """The shape regressor: one coefficient for each of `names`, by a hidden layer of width `hidden_dim`.
 
+    It reads `token_dim` channels of each patch token.
+
     Names are what a person calls the directions of the shape basis, such as `face_width`.
     """
 
     names: tuple[str, ...]
     hidden_dim: int = 128
+    token_dim: int = 16
 
     def __post_init__(self) -> None:
-        positive(self, "hidden_dim")
+        positive(self, "hidden_dim", "token_dim")
         words = isinstance(self.names, tuple) and all(isinstance(n, str) and n.isidentifier() for n in self.names)
         fits = words and 0 < len(self.names) == len(set(self.names))
         holds(self, "names", fits, "a tuple of different words (letters, digits, underscores)")

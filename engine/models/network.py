@@ -43,7 +43,7 @@ class Network(nn.Module):
         self.conditioner = Conditioner(config.conditioner, injection, count, hierarchy)
         self.dit = DiT(config.dit)
         # Last, so that a seed draws the same weights for the others with it and without.
-        self.shape = None if config.shape is None else ShapeRegressor(config.shape, config.tower.width, hierarchy)
+        self.shape = None if config.shape is None else ShapeRegressor(config.shape, config.tower, hierarchy)
 
     def id_kv(
         self, image_B3HW: Tensor, vertices_BV3: Tensor | None = None, shape_change_Bn: Tensor | None = None

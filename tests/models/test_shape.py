@@ -13,9 +13,9 @@ from fantasyid_engine.models.network import Network, weight_dtype
 from fantasyid_engine.models.shape import ShapeRegressor
 from tests.goldens import relative_l2
 from tests.models.test_paper_reference import gelu, layer_norm
-from tests.small import ABLATIONS, PAPER, READS_SHAPE, hierarchy, randomise, reads_shape, sphere
+from tests.small import ABLATIONS, PAPER, READS_SHAPE, TOWER, hierarchy, randomise, reads_shape, sphere
 
-KEYS = {"mean", "basis"} | {f"{m}.{k}" for m in ("norm", "hidden", "out") for k in ("weight", "bias")}
+KEYS = {"mean", "basis"} | {f"{m}.{k}" for m in ("norm", "token", "hidden", "out") for k in ("weight", "bias")}
 
 
 def regressor() -> ShapeRegressor:
@@ -39,8 +39,8 @@ def test_coefficients_match_a_float64_reading() -> None:
     made = net(x)
     assert made.shape == (2, 3)
     for one, tokens in zip(made, x.double(), strict=True):
-        mean = torch.stack([*tokens]).sum(0) / 65  # CLS among them
-        h = layer_norm(mean, w["norm.weight"], w["norm.bias"])
+        read = [w["token.weight"] @ layer_norm(token, w["norm.weight"], w["norm.bias"]) for token in tokens[1:]]
+        h = torch.cat([token + w["token.bias"] for token in read])
         h = gelu(w["hidden.weight"] @ h + w["hidden.bias"])
         assert relative_l2(one, w["out.weight"] @ h + w["out.bias"]) < 2e-6
 
@@ -72,7 +72,7 @@ def test_vertices_are_float32_under_autocast_and_of_half_precision() -> None:
 
 def test_a_new_one_knows_the_template_alone() -> None:
     tables = hierarchy()
-    net = ShapeRegressor(ShapeConfig(names=("a", "b")), 32, tables)
+    net = ShapeRegressor(ShapeConfig(names=("a", "b")), TOWER, tables)
     assert torch.equal(net.vertices(torch.randn(4, 2)), tables.template.expand(4, -1, -1))
     net.mean.add_(1)
     assert torch.equal(tables.template, hierarchy().template), "the hierarchy's own template is another tensor"
@@ -220,10 +220,10 @@ def test_exports_as_one_graph() -> None:
 def test_learns_from_pictures() -> None:
     """A few steps of descent bring coefficients of four samples near what they should be."""
     torch.manual_seed(0)
-    net = ShapeRegressor(READS_SHAPE.shape or ShapeConfig(names=("a",)), 32, hierarchy())
+    net = ShapeRegressor(READS_SHAPE.shape or ShapeConfig(names=("a",)), TOWER, hierarchy())
     randomise(net)
     wanted = torch.randn(4, 3)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=0.02)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=0.005)
     for _ in range(150):
         loss = (net(features(4)) - wanted).square().mean()
         optimiser.zero_grad()

@@ -36,11 +36,11 @@ def test_defaults_are_the_papers() -> None:
 
 def test_the_miniature_is_in_the_package() -> None:
     recipe = read_recipe("avatar-mini")
-    assert [stage.kind for stage in recipe.stages] == ["vae"] * 2 + ["text", "tower"] + ["diffusion"] * 3
+    assert [stage.kind for stage in recipe.stages] == ["vae"] * 2 + ["text", "diffusion", "tower"] + ["diffusion"] * 2
     assert recipe.model.network.shape is not None and len(recipe.model.network.shape.names) == 16
     vae = recipe.stages[0]
     assert isinstance(vae, VaeStage) and 0 < vae.image_steps < vae.image_steps + vae.crop_steps < vae.steps
-    assert recipe.stages[4].trainable == ("dit.*", "!dit.injections.*")
+    assert recipe.stages[3].trainable == ("dit.*", "!dit.injections.*")
 
 
 def test_each_row_of_table_3_is_a_recipe_of_both_sizes() -> None:

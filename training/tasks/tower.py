@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.face.tower_input import clip_normalised
+from fantasyid_engine.models.shape import PatchReader
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.recipe import TowerStage
 from fantasyid_engine.training.tasks.task import Batch, Task
@@ -30,10 +31,9 @@ class TowerTask(Task):
             raise ConfigError(f"stage {stage.name}: this model has no shape regressor; give model.network.shape")
         self.stage, self.views = stage, views
         self.tower, self.shape = model.network.tower, model.network.shape
-        width = model.network.config.tower.width
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.look = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, looks))
+            self.look = PatchReader(self.tower.config, self.shape.config.token_dim, self.shape.config.hidden_dim, looks)
 
     def batch(self, samples: Sequence[TrainingSample], generators: Sequence[torch.Generator], step: int) -> Batch:
         """Draws one view a sample."""
@@ -46,10 +46,10 @@ class TowerTask(Task):
         }
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Errors of shape (in standard deviations) and look, each a mean over the batch."""
+        """Errors of shape (squared, in standard deviations) and look, each a mean over the batch."""
         features = self.tower(clip_normalised(batch["view"].float() / 255))
-        shape = F.smooth_l1_loss(self.shape(features).float(), batch["shape"], beta=0.1)
-        look = F.smooth_l1_loss(self.look(features.mean(1)).float(), batch["look"], beta=0.1)
+        shape = F.mse_loss(self.shape(features).float(), batch["shape"])
+        look = F.smooth_l1_loss(self.look(features).float(), batch["look"], beta=0.1)
         return {"loss": shape + self.stage.look_weight * look, "shape": shape, "look": look}
 
 
