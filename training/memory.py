@@ -280,7 +280,7 @@ def activation_bytes(
 
     Args:
         network: what is trained.
-        stage: says whether faces are conditioned on, and whether blocks are recomputed.
+        stage: says whether faces are conditioned on, blocks recomputed, and pictures learnt from.
         base_trained: anything of the DiT but its injections is trained.
         casts: bytes of numbers.
         batch: samples.
@@ -288,6 +288,7 @@ def activation_bytes(
     """
     dit = network.dit
     frames, height, width = latents or (dit.sample_latent_frames, dit.sample_height, dit.sample_width)
+    frames = 1 if stage.pictures else frames
     video, text = frames * height * width // dit.patch_size**2, dit.max_text_seq_length
     block = block_bytes(dit, video, text, casts, trained=base_trained)
     blocks = dit.num_layers if base_trained else dit.num_layers - 1 if stage.faces else 0

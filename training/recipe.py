@@ -201,6 +201,8 @@ class DiffusionStage(_Stage):
 
     Attributes:
         faces: condition on faces; without, the DiT sees text alone.
+        pictures: learn from each clip's first frame alone, whose latent is a picture's: many more people in the same
+            time, and no motion.
         null_text: share of samples whose prompt is left out, for classifier-free guidance.
         null_face_tokens: share of samples whose 2-D face tokens are left out, so that the mesh is not ignored.
         checkpointing: recompute each block in the backward pass instead of keeping what is inside.
@@ -210,6 +212,7 @@ class DiffusionStage(_Stage):
 
     kind: Literal["diffusion"] = "diffusion"
     faces: bool = True
+    pictures: bool = False
     null_text: float = 0.1
     null_face_tokens: float = 0.0
     checkpointing: bool = False

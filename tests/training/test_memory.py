@@ -358,6 +358,10 @@ def test_what_changes_what() -> None:
     assert stage_memory(FULL, stage(batch_size=16, micro_batch=2), gpus=8).activations > 1.99 * one.activations
     frozen = stage_memory(FULL, stage(batch_size=1), gpus=1, frozen=torch.float32)
     assert frozen.parameters > 1.6 * one.parameters and frozen.working > 3 * one.working
+    picture = stage_memory(FULL, stage(batch_size=1, pictures=True), gpus=1).activations
+    size = FULL.dit.sample_height, FULL.dit.sample_width
+    assert picture == stage_memory(FULL, stage(batch_size=1), gpus=1, latents=(1, *size)).activations
+    assert one.activations > 5 * picture
     no_average = replace(stage(batch_size=1), optimiser=OptimiserConfig(ema_decay=None))
     assert stage_memory(FULL, no_average, gpus=1).average == 0
 

@@ -86,6 +86,18 @@ def test_the_loss_is_that_of_the_velocity() -> None:
     assert float(loss) == pytest.approx(float((predicted - wanted).square().mean()), rel=1e-4)
 
 
+def test_pictures_are_first_frames_alone() -> None:
+    sample = with_latents()[0]
+    assert sample.moments is not None
+    first = replace(sample, moments=sample.moments[:1])
+    pictures = diffusion(pictures=True)
+    batch = pictures.batch([sample], generators(1), 0)
+    assert batch["latents"].shape[1] == 1 < diffusion().batch([sample], generators(1), 0)["latents"].shape[1]
+    whole = diffusion().batch([first], generators(1), 0)
+    assert all(torch.equal(batch[name], whole[name]) for name in whole)
+    assert float(pictures(batch)["loss"].detach()) > 0
+
+
 def test_a_text_stage_sees_no_face() -> None:
     task = diffusion("text")
     batch = task.batch(with_latents()[:2], generators(2), 0)
@@ -182,9 +194,9 @@ def test_what_no_model_keeps_starts_alike_each_time() -> None:
         make_task(stage("tower"), tiny_model(), clips(), views=3, cached_text=False, seed=seed) for seed in (0, 0, 1)
     )
     torch.manual_seed(99)
-    look = one.state_dict()["look.1.weight"]
-    assert torch.equal(look, other.state_dict()["look.1.weight"])
-    assert not torch.equal(look, third.state_dict()["look.1.weight"])
+    look = one.state_dict()["look.hidden.weight"]
+    assert torch.equal(look, other.state_dict()["look.hidden.weight"])
+    assert not torch.equal(look, third.state_dict()["look.hidden.weight"])
 
 
 def test_a_batch_is_cut_into_equal_shares() -> None:

@@ -62,7 +62,8 @@ class DiffusionTask(Task):
         view = int(torch.randint(min(self.views, len(sample.views)), (), generator=generator))
         null_text, null_face = (chance(x, generator) for x in (self.stage.null_text, self.stage.null_face_tokens))
         t = torch.randint(len(self.alphas), (), generator=generator)
-        mean, log_variance = _known(sample, "moments").float().chunk(2, dim=1)
+        moments = _known(sample, "moments")[: 1 if self.stage.pictures else None]
+        mean, log_variance = moments.float().chunk(2, dim=1)
         spread = torch.randn(mean.shape, generator=generator)
         drawn = {"null_text": torch.tensor(null_text), "t": t}
         drawn["latents"] = self.scaling_factor * (mean + torch.exp(0.5 * log_variance.clamp(-30, 20)) * spread)
