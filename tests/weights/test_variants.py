@@ -117,7 +117,7 @@ def test_inspect(name: str, tmp_path: Path) -> None:
     assert ("shape" in rows) == ("shape" in name)
     assert ("conditioner.vertex_net" in rows) and ("conditioner.abstractor" in rows)
     if "shape" in name:
-        assert rows["shape"].tensors == 8 and rows["shape"].dtypes == {"F32": 8}
+        assert rows["shape"].tensors == 10 and rows["shape"].dtypes == {"F32": 10}
         assert "shape.safetensors" in [file.path for file in report.files]
 
 
