@@ -175,12 +175,14 @@ class TowerStage(_Stage):
     """The tower and the shape regressor, taught what is known of the people in the pictures.
 
     Attributes:
+        id_tokens: teach the conditioner along: what is known besides shape is to be read off the ID tokens too.
         look_weight: of what is known besides shape (colours, hair, beard, glasses), in the loss.
     """
 
     kind: Literal["tower"] = "tower"
     trainable: tuple[str, ...] = ("tower.*", "shape.*", "look.*")
     look_weight: float = 1.0
+    id_tokens: bool = False
 
     def __post_init__(self) -> None:
         _Stage.__post_init__(self)

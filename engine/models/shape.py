@@ -23,24 +23,24 @@ from fantasyid_engine.models.float32 import float32_island
 from fantasyid_engine.models.mesh import MeshHierarchy
 
 
-class PatchReader(nn.Module):
-    """Hidden state of the tower -> numbers, each read from all patch tokens in their places."""
+class TokenReader(nn.Module):
+    """Tokens -> numbers, each read from all tokens in their places."""
 
-    def __init__(self, tower: TowerConfig, token_dim: int, hidden_dim: int, count: int) -> None:
+    def __init__(self, tokens: int, width: int, token_dim: int, hidden_dim: int, count: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(tower.width)
-        self.token = nn.Linear(tower.width, token_dim)
-        self.hidden = nn.Linear(tower.grid**2 * token_dim, hidden_dim)
+        self.norm = nn.LayerNorm(width)
+        self.token = nn.Linear(width, token_dim)
+        self.hidden = nn.Linear(tokens * token_dim, hidden_dim)
         self.act = nn.GELU()
         self.out = nn.Linear(hidden_dim, count)
 
-    def forward(self, features_BMC: Tensor) -> Tensor:
-        """[B, 1 + grid^2, C] -> [B, n], in its dtype; CLS is not read."""
-        x_BMD = self.token(self.norm(features_BMC[:, 1:]))
+    def forward(self, tokens_BMC: Tensor) -> Tensor:
+        """[B, M, C] -> [B, n], in its dtype."""
+        x_BMD = self.token(self.norm(tokens_BMC))
         return self.out(self.act(self.hidden(x_BMD.flatten(1))))
 
 
-class ShapeRegressor(PatchReader):
+class ShapeRegressor(TokenReader):
     """Hidden state of the tower -> coefficients [B, n] in standard deviations, and coefficients -> vertices.
 
     A new one has the mesh's template as its `mean` [V, 3] and no deviations from it: `basis` [n, V, 3] is zero until
@@ -51,10 +51,14 @@ class ShapeRegressor(PatchReader):
     basis: Tensor
 
     def __init__(self, config: ShapeConfig, tower: TowerConfig, hierarchy: MeshHierarchy) -> None:
-        super().__init__(tower, config.token_dim, config.hidden_dim, len(config.names))
+        super().__init__(tower.grid**2, tower.width, config.token_dim, config.hidden_dim, len(config.names))
         self.config = config
         self.register_buffer("mean", hierarchy.template.float().clone())
         self.register_buffer("basis", torch.zeros(len(config.names), *hierarchy.template.shape))
+
+    def forward(self, tokens_BMC: Tensor) -> Tensor:
+        """Hidden state of the tower [B, 1 + grid^2, C] -> coefficients [B, n], in its dtype; CLS is not read."""
+        return super().forward(tokens_BMC[:, 1:])
 
     def vertices(self, coefficients_Bn: Tensor) -> Tensor:
         """Coefficients [B, n], any float type -> vertices [B, V, 3] in metres, float32, also under autocast."""

@@ -10,6 +10,7 @@ from fantasyid_engine.evaluation.vocabulary import VALUES
 from fantasyid_engine.sampling.schedule import alphas_cumprod
 from fantasyid_engine.training.draws import generator_at
 from fantasyid_engine.training.feed import Feed, validation_batches
+from fantasyid_engine.training.optimiser import trainable
 from fantasyid_engine.training.recipe import DiffusionStage, TextStage, VaeStage
 from fantasyid_engine.training.tasks.diffusion import DiffusionTask
 from fantasyid_engine.training.tasks.make import make_task
@@ -143,7 +144,7 @@ def test_what_is_cut_out_lies_where_its_boxes_say() -> None:
         boxes[frame] = torch.tensor([left, 4, left + 12, 18])
         clip[frame, :, 4:18, left : left + 12] = 255
     places = set()
-    for number in range(40):
+    for number in range(150):
         cut, inside = cut_out(clip, boxes, 16, generators(1, number)[0])
         assert cut.shape == (3, 3, 16, 16) and cut.any()
         for picture, (left, top, right, bottom) in zip(cut, inside.round().long().clamp(0, 16).tolist(), strict=True):
@@ -197,6 +198,21 @@ def test_what_no_model_keeps_starts_alike_each_time() -> None:
     look = one.state_dict()["look.hidden.weight"]
     assert torch.equal(look, other.state_dict()["look.hidden.weight"])
     assert not torch.equal(look, third.state_dict()["look.hidden.weight"])
+
+
+def test_looks_are_read_off_the_id_tokens_too() -> None:
+    patterns = ("tower.*", "shape.*", "look.*", "token_look.*", "conditioner.*", "!conditioner.key_values.*")
+    found = stage("tower", id_tokens=True, trainable=patterns)
+    task = make_task(found, tiny_model(), clips(), views=3, cached_text=False, seed=0).requires_grad_(True)
+    losses = task(task.batch(clips(), generators(4), 0))
+    total = losses["shape"] + losses["look"] + losses["token_look"]
+    assert float(losses["loss"].detach()) == pytest.approx(float(total.detach()))
+    losses["token_look"].backward()
+    for name, weight in trainable(task, found).items():
+        reached = weight.grad is not None and bool(weight.grad.any())
+        assert reached is not name.startswith(("shape.", "look.")), name
+    plain = make_task(stage("tower"), tiny_model(), clips(), views=3, cached_text=False, seed=0)
+    assert not hasattr(plain, "conditioner")
 
 
 def test_a_batch_is_cut_into_equal_shares() -> None:

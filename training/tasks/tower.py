@@ -1,4 +1,4 @@
-"""The tower and the shape regressor: from a picture to what is known of who it shows.
+"""The tower and the shape regressor, and the conditioner along: from a picture to what is known of who it shows.
 
 B batch, S side of a face picture, n shape coefficients, k numbers of the look.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.face.tower_input import clip_normalised
-from fantasyid_engine.models.shape import PatchReader
+from fantasyid_engine.models.shape import TokenReader
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.recipe import TowerStage
 from fantasyid_engine.training.tasks.task import Batch, Task
@@ -20,6 +20,9 @@ from fantasyid_engine.weights.model import Model
 
 class TowerTask(Task):
     """`tower`, `shape`, and `look`: a head for colours, hair, beard and glasses, which no model keeps.
+
+    With ID tokens also `conditioner`, and `token_look`, a head that reads the same off them. Of a new conditioner the
+    tokens tell of the mesh and hardly of the photo, and a DiT that learns from them leaves the photo out altogether.
 
     Raises:
         ConfigError: the model has no shape regressor.
@@ -31,9 +34,15 @@ class TowerTask(Task):
             raise ConfigError(f"stage {stage.name}: this model has no shape regressor; give model.network.shape")
         self.stage, self.views = stage, views
         self.tower, self.shape = model.network.tower, model.network.shape
+        config, injection = model.network.config, model.network.config.dit.injection
+        assert injection is not None, "NetworkConfig refuses this"
+        tower, reads = config.tower, (self.shape.config.token_dim, self.shape.config.hidden_dim)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.look = PatchReader(self.tower.config, self.shape.config.token_dim, self.shape.config.hidden_dim, looks)
+            self.look = TokenReader(tower.grid**2, tower.width, *reads, looks)
+            if stage.id_tokens:
+                self.conditioner = model.network.conditioner
+                self.token_look = TokenReader(config.num_id_tokens, injection.id_dim, *reads, looks)
 
     def batch(self, samples: Sequence[TrainingSample], generators: Sequence[torch.Generator], step: int) -> Batch:
         """Draws one view a sample."""
@@ -43,14 +52,20 @@ class TowerTask(Task):
             "view": torch.stack([sample.views[i] for sample, i in zip(samples, at, strict=True)]),
             "shape": torch.stack([_known(sample.shape) for sample in samples]),
             "look": torch.stack([_known(sample.look) for sample in samples]),
+            "vertices": torch.stack([sample.vertices for sample in samples]),
         }
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Errors of shape (squared, in standard deviations) and look, each a mean over the batch."""
         features = self.tower(clip_normalised(batch["view"].float() / 255))
         shape = F.mse_loss(self.shape(features).float(), batch["shape"])
-        look = F.smooth_l1_loss(self.look(features).float(), batch["look"], beta=0.1)
-        return {"loss": shape + self.stage.look_weight * look, "shape": shape, "look": look}
+        look = F.smooth_l1_loss(self.look(features[:, 1:]).float(), batch["look"], beta=0.1)
+        losses = {"shape": shape, "look": look}
+        if self.stage.id_tokens:
+            tokens = self.conditioner.id_tokens(features, batch["vertices"])
+            losses["token_look"] = F.smooth_l1_loss(self.token_look(tokens).float(), batch["look"], beta=0.1)
+            look = look + losses["token_look"]
+        return {"loss": shape + self.stage.look_weight * look, **losses}
 
 
 def _known(value: Tensor | None) -> Tensor:
