@@ -175,18 +175,21 @@ class TowerStage(_Stage):
     """The tower and the shape regressor, taught what is known of the people in the pictures.
 
     Attributes:
-        id_tokens: teach the conditioner along: what is known besides shape is to be read off the ID tokens too.
         look_weight: of what is known besides shape (colours, hair, beard, glasses), in the loss.
     """
 
     kind: Literal["tower"] = "tower"
     trainable: tuple[str, ...] = ("tower.*", "shape.*", "look.*")
     look_weight: float = 1.0
-    id_tokens: bool = False
 
     def __post_init__(self) -> None:
         _Stage.__post_init__(self)
         holds(self, "look_weight", self.look_weight >= 0, "0 or more")
+
+    @property
+    def id_tokens(self) -> bool:
+        """Whether the conditioner learns along: what is known besides shape is to be read off its ID tokens too."""
+        return any(name.startswith(("conditioner", "*")) for name in self.trainable)
 
 
 @config

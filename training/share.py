@@ -1,6 +1,6 @@
 """A new run that begins with what another one has made: the same run on another machine, or a row of Table 3.
 
-Rows differ in the way of the face alone: they take over stages up to the first diffusion stage that sees faces, others
+Rows differ in the way of the face alone: they take over stages up to the first with ID tokens, others
 all that they have in common. Clips and latents are linked where disks can.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fantasyid_engine.atomic import atomic_folder
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.training.recipe import DiffusionStage, Recipe
+from fantasyid_engine.training.recipe import DiffusionStage, Recipe, Stage, TowerStage
 from fantasyid_engine.training.run import claim, fixed, read_recipe_of, result_path
 
 
@@ -40,8 +40,8 @@ def share_stages(recipe: Recipe, folder: Path, source: Path) -> list[str]:
     taken: list[str] = []
     one_face = (recipe.model.network, recipe.without) == (theirs.model.network, theirs.without)
     for number, (stage, other) in enumerate(zip(fixed(recipe)["stages"], fixed(theirs)["stages"], strict=False)):
-        sees_faces = isinstance(recipe.stages[number], DiffusionStage) and stage["faces"]
-        if stage != other or (sees_faces and not one_face) or not result_path(source, theirs, number).is_file():
+        other_face = _has_id_tokens(recipe.stages[number]) and not one_face
+        if stage != other or other_face or not result_path(source, theirs, number).is_file():
             break
         taken.append(stage["name"])
     if not taken:
@@ -54,6 +54,12 @@ def share_stages(recipe: Recipe, folder: Path, source: Path) -> list[str]:
         if (source / "data").is_dir():
             shutil.copytree(source / "data", place / "data", copy_function=_link)
     return taken
+
+
+def _has_id_tokens(stage: Stage) -> bool:
+    if isinstance(stage, TowerStage):
+        return stage.id_tokens
+    return isinstance(stage, DiffusionStage) and stage.faces
 
 
 def _without_face(recipe: Recipe) -> object:

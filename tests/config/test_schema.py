@@ -96,6 +96,7 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (ShapeConfig, {"names": "jaw"}, "a tuple"),
     (ShapeConfig, {"names": (1,)}, "a tuple"),
     (ShapeConfig, {"names": ("jaw",), "hidden_dim": 0}, "hidden_dim is 0"),
+    (ShapeConfig, {"names": ("jaw",), "token_dim": 0}, "token_dim is 0"),
     (FusionConfig, {"num_heads": 5}, "dim is 128"),
     (ResConvConfig, {"kernels": (3,)}, "4 long"),
     (ResConvConfig, {"strides": (1, 1)}, "4 long"),

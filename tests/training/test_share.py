@@ -56,6 +56,18 @@ def test_stages_are_shared_up_to_the_first_that_differs(finished: Path, tmp_path
     assert share_stages(recipe, tmp_path / "row", finished) == ["vae"]
 
 
+def test_rows_make_id_tokens_of_their_own_in_the_tower_stage_too(finished: Path, tmp_path: Path) -> None:
+    def taught(recipe: Recipe) -> Recipe:
+        vae, tower, *others = recipe.stages
+        return replace(recipe, stages=(vae, replace(tower, trainable=("tower.*", "conditioner.*")), *others))
+
+    source = tmp_path / "taught"
+    claim(source, taught(tiny()))
+    shutil.copytree(finished / "stages", source / "stages")
+    assert share_stages(taught(row("face_abstractor")), tmp_path / "row", source) == ["vae"]
+    assert share_stages(taught(tiny()), tmp_path / "again", source) == [stage.name for stage in tiny().stages]
+
+
 def test_a_release_can_be_gone_on_from(finished: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     for _ in range(2):  # the second takes the first one's place

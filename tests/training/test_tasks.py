@@ -202,7 +202,7 @@ def test_what_no_model_keeps_starts_alike_each_time() -> None:
 
 def test_looks_are_read_off_the_id_tokens_too() -> None:
     patterns = ("tower.*", "shape.*", "look.*", "token_look.*", "conditioner.*", "!conditioner.key_values.*")
-    found = stage("tower", id_tokens=True, trainable=patterns)
+    found = stage("tower", trainable=patterns)
     task = make_task(found, tiny_model(), clips(), views=3, cached_text=False, seed=0).requires_grad_(True)
     losses = task(task.batch(clips(), generators(4), 0))
     total = losses["shape"] + losses["look"] + losses["token_look"]

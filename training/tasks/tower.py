@@ -21,8 +21,9 @@ from fantasyid_engine.weights.model import Model
 class TowerTask(Task):
     """`tower`, `shape`, and `look`: a head for colours, hair, beard and glasses, which no model keeps.
 
-    With ID tokens also `conditioner`, and `token_look`, a head that reads the same off them. Of a new conditioner the
-    tokens tell of the mesh and hardly of the photo, and a DiT that learns from them leaves the photo out altogether.
+    Where the stage trains it, also `conditioner`, and `token_look`, a head that reads the same off the ID tokens. Those
+    of a new conditioner tell of the mesh and hardly of the photo, and a DiT that learns from them leaves the photo out
+    altogether.
 
     Raises:
         ConfigError: the model has no shape regressor.
@@ -48,12 +49,14 @@ class TowerTask(Task):
         """Draws one view a sample."""
         counts = [min(self.views, len(sample.views)) for sample in samples]
         at = [int(torch.randint(n, (), generator=g)) for n, g in zip(counts, generators, strict=True)]
-        return {
+        found = {
             "view": torch.stack([sample.views[i] for sample, i in zip(samples, at, strict=True)]),
             "shape": torch.stack([_known(sample.shape) for sample in samples]),
             "look": torch.stack([_known(sample.look) for sample in samples]),
-            "vertices": torch.stack([sample.vertices for sample in samples]),
         }
+        if self.stage.id_tokens:
+            found["vertices"] = torch.stack([sample.vertices for sample in samples])
+        return found
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Errors of shape (squared, in standard deviations) and look, each a mean over the batch."""

@@ -4,18 +4,16 @@ import errno
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from fantasyid_engine.errors import OutputError, one_line
 
-T = TypeVar("T")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MOST_S, LOOK_S, AGAIN_S = 600.0, 0.2, 2.0
 log = logging.getLogger(__name__)
 
 
-def when_there_is_room(write: Callable[[], T], check: Callable[[], None]) -> T:
-    """What `write` returns, called again while the disk is full; `check` is called meanwhile and may raise.
+def when_there_is_room(write: Callable[[], None], check: Callable[[], None]) -> None:
+    """Calls `write`, and again while the disk is full; `check` is called meanwhile and may raise.
 
     Raises:
         OutputError: of `write`, when the disk is full for longer than ten minutes, or at once for another reason.
@@ -23,7 +21,8 @@ def when_there_is_room(write: Callable[[], T], check: Callable[[], None]) -> T:
     until = time.monotonic() + MOST_S
     while True:
         try:
-            return write()
+            write()
+            return
         except OutputError as error:
             if getattr(error.__cause__, "errno", None) not in FULL or time.monotonic() > until:
                 raise
