@@ -210,6 +210,8 @@ class DiffusionStage(_Stage):
             time, and no motion.
         null_text: share of samples whose prompt is left out, for classifier-free guidance.
         null_face_tokens: share of samples whose 2-D face tokens are left out, so that the mesh is not ignored.
+        timestep_power: timesteps are drawn with a density that grows as t^(timestep_power - 1). 1 is the paper's, all
+            alike; above 1 more samples are nearly noise, where layout and identity are decided.
         checkpointing: recompute each block in the backward pass instead of keeping what is inside.
         videos: validation clips that are rendered and measured.
         video_steps: denoising steps of those.
@@ -220,6 +222,7 @@ class DiffusionStage(_Stage):
     pictures: bool = False
     null_text: float = 0.1
     null_face_tokens: float = 0.0
+    timestep_power: float = 1.0
     checkpointing: bool = False
     videos: int = 0
     video_steps: int = 50
@@ -228,6 +231,7 @@ class DiffusionStage(_Stage):
         _Stage.__post_init__(self)
         for name in ("null_text", "null_face_tokens"):
             holds(self, name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
+        above_zero(self, "timestep_power")
         holds(self, "videos", self.videos >= 0, "0 or more")
         positive(self, "video_steps", most=1000)
 

@@ -48,6 +48,14 @@ def test_shares_of_null_text_and_null_face_tokens() -> None:
     assert torch.equal(nulls, batch["null_text"])
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_timesteps_are_drawn_with_the_density_asked_for(power: float) -> None:
+    t = diffusion(timestep_power=power).batch(with_latents() * 500, generators(2000), 0)["t"]
+    for edge in (250, 500, 750):
+        assert float((t < edge).float().mean()) == pytest.approx((edge / 1000) ** power, abs=0.04)
+    assert t.max() <= 999
+
+
 def test_cached_text_is_left_out_as_the_empty_prompt() -> None:
     task = diffusion(cached_text=True, null_text=1.0)
     text = torch.ones(32, 64, dtype=torch.float16)

@@ -61,7 +61,8 @@ class DiffusionTask(Task):
     def _draw(self, sample: TrainingSample, generator: torch.Generator) -> Batch:
         view = int(torch.randint(min(self.views, len(sample.views)), (), generator=generator))
         null_text, null_face = (chance(x, generator) for x in (self.stage.null_text, self.stage.null_face_tokens))
-        t = torch.randint(len(self.alphas), (), generator=generator)
+        level = torch.rand((), generator=generator) ** (1 / self.stage.timestep_power)
+        t = (len(self.alphas) * level).long().clamp(max=len(self.alphas) - 1)
         moments = _known(sample, "moments")[: 1 if self.stage.pictures else None]
         mean, log_variance = moments.float().chunk(2, dim=1)
         spread = torch.randn(mean.shape, generator=generator)
