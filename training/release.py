@@ -2,7 +2,7 @@
 
 engine/weights/models/NAME/   the model, float16
 training/runs/NAME/           recipe.json (with machine and versions), log.jsonl, curves.svg, stages.json
-    stages/                   what finished stages made: `train run --stages-of` goes on with it, on any machine
+    stages/                   what finished stages made, but for the last: `train RECIPE --stages-of` goes on with it
 
 python -m fantasyid_engine.training.release RUN
 """
@@ -54,9 +54,9 @@ def release(run: Path) -> Path:
 
 
 def keep_stages(run: Path, recipe: Recipe, kept: Path) -> None:
-    """Copies what the run's finished stages made, in the place of what was kept before."""
+    """Copies what the run's finished stages made, in the place of what was kept before; the last one's is the model."""
     shutil.rmtree(kept / "stages", ignore_errors=True)
-    for number in range(len(recipe.stages)):
+    for number in range(len(recipe.stages) - 1):
         if result_path(run, recipe, number).is_file():
             (kept / "stages").mkdir(parents=True, exist_ok=True)
             shutil.copyfile(result_path(run, recipe, number), result_path(kept, recipe, number))

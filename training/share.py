@@ -66,7 +66,8 @@ def _without_face(recipe: Recipe) -> object:
     network = recipe.model.network
     model = recipe.model
     parts = network.tower, network.shape, network.mesh, replace(network.dit, injection=None)
-    return *parts, model.vae, model.text, model.schedule, model.render, recipe.avatars, recipe.seed, recipe.start
+    render = replace(model.render, guidance_scale=1.0)  # chosen when all is made
+    return *parts, model.vae, model.text, model.schedule, render, recipe.avatars, recipe.seed, recipe.start
 
 
 def _link(source: str | Path, target: str | Path) -> None:

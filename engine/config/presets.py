@@ -76,7 +76,7 @@ MINIATURES: dict[str, ModelConfig] = {
             temporal_compression_ratio=2,
         ),
         text=TextConfig(),
-        render=RenderConfig(guidance_scale=3.0, face="avatar", crop_size=64, template_vertices=True, trained=False),
+        render=RenderConfig(guidance_scale=1.5, face="avatar", crop_size=64, template_vertices=True, trained=False),
     ),
 }
 """Whole models that are made here: paper form, small enough for a CPU."""

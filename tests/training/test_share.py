@@ -13,7 +13,7 @@ from fantasyid_engine.training.ablation import ablated
 from fantasyid_engine.training.parts import write_result
 from fantasyid_engine.training.recipe import Recipe
 from fantasyid_engine.training.release import keep_stages
-from fantasyid_engine.training.run import claim, result_path
+from fantasyid_engine.training.run import claim, read_recipe_of, result_path
 from fantasyid_engine.training.share import share_stages
 from tests.training.cases import tiny
 
@@ -74,7 +74,15 @@ def test_a_release_can_be_gone_on_from(finished: Path, tmp_path: Path) -> None:
         keep_stages(finished, tiny(), kept)
     shutil.copyfile(finished / "recipe.json", kept / "recipe.json")
     result_path(finished, tiny(), 0).unlink()
-    assert share_stages(tiny(), tmp_path / "again", kept) == [stage.name for stage in tiny().stages]
+    assert share_stages(tiny(), tmp_path / "again", kept) == [stage.name for stage in tiny().stages[:-1]]
+
+
+def test_another_guidance_is_no_other_model(finished: Path, tmp_path: Path) -> None:
+    model = tiny().model
+    recipe = replace(tiny(), model=replace(model, render=replace(model.render, guidance_scale=1.25)))
+    claim(finished, recipe)
+    assert read_recipe_of(finished).model.render.guidance_scale == 1.25
+    assert share_stages(tiny(), tmp_path / "again", finished) == [stage.name for stage in tiny().stages]
 
 
 def test_a_stage_that_is_not_finished_ends_it(finished: Path, tmp_path: Path) -> None:
