@@ -129,7 +129,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
         assert isinstance(ready, Ready), ready
         facts = ready.facts
         assert (facts.name, facts.frame_counts, facts.fps, facts.width, facts.height) == (
-            *("avatar-mini", (1, 9), 8),
+            *("avatar-mini", (1, 5, 9), 8),
             *(64, 64),
         )
         assert "jaw" in facts.shape_names and not facts.one_face
@@ -260,7 +260,7 @@ def test_a_state_that_does_not_fit_is_dropped(worker: Worker, engine: Engine, ki
     [
         ({}, b"no picture", "image_unreadable"),
         ({}, None, "image_missing"),
-        ({"num_frames": 5}, PHOTO, "frames_unsupported"),
+        ({"num_frames": 3}, PHOTO, "frames_unsupported"),
         ({"shape": {"nose": 1.0}}, PHOTO, "shape_unknown"),
         ({"no_such_setting": 1}, PHOTO, "internal_error"),
     ],
