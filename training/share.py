@@ -66,7 +66,7 @@ def _without_face(recipe: Recipe) -> object:
     network = recipe.model.network
     model = recipe.model
     parts = network.tower, network.shape, network.mesh, replace(network.dit, injection=None)
-    render = replace(model.render, guidance_scale=1.0)  # chosen when all is made
+    render = fixed(recipe)["model"]["render"]
     return *parts, model.vae, model.text, model.schedule, render, recipe.avatars, recipe.seed, recipe.start
 
 
