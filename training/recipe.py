@@ -212,6 +212,7 @@ class DiffusionStage(_Stage):
         null_face_tokens: share of samples whose 2-D face tokens are left out, so that the mesh is not ignored.
         timestep_power: timesteps are drawn with a density that grows as t^(timestep_power - 1). 1 is the paper's, all
             alike; above 1 more samples are nearly noise, where layout and identity are decided.
+        face_weight: of latents in the head's box, in the loss, for 1 elsewhere; weights have mean 1. 1 is the paper's.
         checkpointing: recompute each block in the backward pass instead of keeping what is inside.
         videos: validation clips that are rendered and measured.
         video_steps: denoising steps of those.
@@ -223,6 +224,7 @@ class DiffusionStage(_Stage):
     null_text: float = 0.1
     null_face_tokens: float = 0.0
     timestep_power: float = 1.0
+    face_weight: float = 1.0
     checkpointing: bool = False
     videos: int = 0
     video_steps: int = 50
@@ -231,7 +233,7 @@ class DiffusionStage(_Stage):
         _Stage.__post_init__(self)
         for name in ("null_text", "null_face_tokens"):
             holds(self, name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
-        above_zero(self, "timestep_power")
+        above_zero(self, "timestep_power", "face_weight")
         holds(self, "videos", self.videos >= 0, "0 or more")
         positive(self, "video_steps", most=1000)
 

@@ -78,7 +78,8 @@ def run_command(
         try:
             if smoke:
                 wanted = cut_down(wanted, processes=int(os.environ.get("WORLD_SIZE", "1")))
-            if stages_of and not (out / "recipe.json").is_file():
+            # Processes that torchrun started wait for the first one when they open their group.
+            if stages_of and os.environ.get("RANK", "0") == "0" and not (out / "recipe.json").is_file():
                 say(f"begins with {', '.join(share_stages(wanted, out, stages_of))} of {stages_of}")
             train_recipe(wanted, out, say, cpu=cpu, interrupted=lambda: bool(signals))
         except Cancelled as stop:

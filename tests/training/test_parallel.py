@@ -98,12 +98,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(place: Path, name: str, processes: int, recipe: str = RECIPE, **values: object) -> Path:
+def run(
+    place: Path, name: str, processes: int, recipe: str = RECIPE, *, stages_of: Path | None = None, **values: object
+) -> Path:
     text = recipe.format(**({"tiny": TINY, "parallel": "ddp", "micro": 2, "checkpointing": "false"} | values))
     (place / f"{name}.toml").write_text(text)
     launcher = [TORCHRUN, "--nproc-per-node", str(processes), "--no-python"] if processes > 1 else []
+    begin = [] if stages_of is None else ["--stages-of", stages_of]
     done = subprocess.run(
-        [*launcher, COMMAND, "train", f"{name}.toml", "--out", name, "--cpu"],
+        [*launcher, COMMAND, "train", f"{name}.toml", "--out", name, "--cpu", *begin],
         cwd=place,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -123,6 +126,11 @@ def furthest(one: Path, other: Path, name: str = RESULT) -> float:
     mine, theirs = load_file(one / name), load_file(other / name)
     assert mine.keys() == theirs.keys()
     return max(float((mine[key].double() - theirs[key].double()).abs().max()) for key in mine)
+
+
+def test_processes_begin_together_with_the_stages_of_another_run(place: Path, one: Path) -> None:
+    shared = run(place, "shared", 2, stages_of=one, micro=4)
+    assert (shared / RESULT).samefile(one / RESULT)
 
 
 @pytest.mark.parametrize(

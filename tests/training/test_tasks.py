@@ -13,9 +13,10 @@ from fantasyid_engine.training.feed import Feed, validation_batches
 from fantasyid_engine.training.optimiser import trainable
 from fantasyid_engine.training.recipe import DiffusionStage, TextStage, VaeStage
 from fantasyid_engine.training.tasks.diffusion import DiffusionTask
+from fantasyid_engine.training.tasks.head_weights import head_weights, latent_boxes
 from fantasyid_engine.training.tasks.make import make_task
 from fantasyid_engine.training.tasks.text import TextTask
-from fantasyid_engine.training.tasks.vae import VaeTask, cut_out, head_weights
+from fantasyid_engine.training.tasks.vae import VaeTask, cut_out
 from tests.training.cases import clips, stage, tiny_model, with_latents
 
 
@@ -105,6 +106,32 @@ def test_pictures_are_first_frames_alone() -> None:
     whole = diffusion().batch([first], generators(1), 0)
     assert all(torch.equal(batch[name], whole[name]) for name in whole)
     assert float(pictures(batch)["loss"].detach()) > 0
+
+
+def test_errors_in_the_heads_box_weigh_more() -> None:
+    """Where the head is all there is to predict, the weighted loss is above the plain one; elsewhere below."""
+    box = torch.tensor([8.0, 8, 24, 24]).expand(9, 4)
+    samples = [replace(sample, boxes=box) for sample in with_latents()[:2]]
+    task, plain = diffusion(face_weight=5.0, pictures=True), diffusion(pictures=True)
+    batch = task.batch(samples, generators(2), 0)
+    assert batch["weights"].shape == (2, 1, 8, 8)
+    assert torch.equal(batch["weights"][0, 0] > 1, torch.nn.functional.pad(torch.ones(4, 4), (2, 2, 2, 2)).bool())
+    with torch.no_grad():
+        found = task(batch)
+        assert float(found["plain"]) == pytest.approx(float(plain(plain.batch(samples, generators(2), 0))["loss"]))
+        for inside, above in ((True, True), (False, False)):
+            mask = (batch["weights"][:, :, None] > 1) == inside
+            large = task(batch | {"noise": torch.where(mask, 30 * batch["noise"], 0 * batch["noise"])})
+            assert (large["loss"] > large["plain"]) == above
+    with pytest.raises(ConfigError, match=r"has no boxes, which this stage learns from"):
+        task.batch([replace(samples[0], boxes=None)], generators(1), 0)
+
+
+def test_a_latents_box_is_around_the_head_in_all_its_frames() -> None:
+    boxes = torch.tensor([[8.0, 4, 16, 12], [0, 4, 8, 12], [4, 8, 12, 16], [20, 20, 24, 24], [16, 16, 20, 28]])
+    wanted = [[2.0, 1, 4, 3], [0, 1, 3, 4], [4, 4, 6, 7]]
+    assert latent_boxes(boxes, 4, 2).tolist() == wanted
+    assert latent_boxes(boxes[:1], 4, 2).tolist() == wanted[:1]
 
 
 def test_a_text_stage_sees_no_face() -> None:

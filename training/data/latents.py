@@ -124,7 +124,7 @@ def _encoded(
             (posterior,) = model.vae.encode(x, return_dict=False)
             for sample, moments in zip(batch, posterior.parameters.transpose(1, 2).cpu().half(), strict=True):
                 tokens = encode(sample.prompt).tokens[0].cpu().half() if text else None
-                yield replace(sample, frames=None, boxes=None, moments=moments.clone(), text=tokens)
+                yield replace(sample, frames=None, moments=moments.clone(), text=tokens)
             done += len(batch)
             on_sample(done, len(places))
     finally:

@@ -21,7 +21,7 @@ class TrainingSample:
     view_poses  [M, 3] float32 yaw, pitch, roll in radians, signs as in `avatar.motion`
     vertices    [V, 3] float32 metres, pose and expression zero
     frames      [F, 3, H, W] uint8 RGB: the clip
-    boxes       [F, 4] float32 left, top, right, bottom of the head, in pixels of `frames`
+    boxes       [F, 4] float32 left, top, right, bottom of the head, in pixels of the clip
     shape       [n] float32 shape coefficients of who the views show, where they are known (avatars)
     look        [k] float32 what else the views tell of who somebody is, where it is known (avatars)
     moments     [F', 2 C, H', W'] float16 mean and log-variance of the VAE's posterior of the clip

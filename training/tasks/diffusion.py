@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.face.tower_input import clip_normalised
 from fantasyid_engine.sampling.schedule import alphas_cumprod
 from fantasyid_engine.text.encoder import TextEncoder, token_ids
@@ -18,6 +19,7 @@ from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.draws import chance
 from fantasyid_engine.training.objective import Prediction, noised, target
 from fantasyid_engine.training.recipe import DiffusionStage
+from fantasyid_engine.training.tasks.head_weights import head_weights, latent_boxes
 from fantasyid_engine.training.tasks.task import Batch, Task
 from fantasyid_engine.weights.model import Model
 
@@ -33,6 +35,7 @@ class DiffusionTask(Task):
         self.tokenizer: PreTrainedTokenizerBase = model.tokenizer
         self.prediction: Prediction = model.schedule.prediction_type
         self.scaling_factor: float = model.vae.config["scaling_factor"]
+        self.scales = model.spatial_scale, model.network.config.dit.temporal_compression_ratio
         self.text_length = model.network.config.dit.max_text_seq_length
         self.register_buffer("alphas", torch.tensor(alphas_cumprod(model.schedule)), persistent=False)
         self.dit = model.network.dit
@@ -69,20 +72,26 @@ class DiffusionTask(Task):
         drawn = {"null_text": torch.tensor(null_text), "t": t}
         drawn["latents"] = self.scaling_factor * (mean + torch.exp(0.5 * log_variance.clamp(-30, 20)) * spread)
         drawn["noise"] = torch.randn(mean.shape, generator=generator)
+        if self.stage.face_weight != 1:
+            boxes = latent_boxes(_known(sample, "boxes"), *self.scales)[: len(mean)]
+            drawn["weights"] = head_weights(boxes, mean.shape[2:], self.stage.face_weight)
         if self.stage.faces:
             drawn["view"], drawn["vertices"] = sample.views[view], sample.vertices
             drawn["keep_face"] = torch.tensor(not null_face)
         return drawn
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean squared error over the batch."""
+        """Mean squared error over the batch, weighted where the stage weighs heads."""
         z, noise, t = batch["latents"], batch["noise"], batch["t"]
         alpha_B = self.alphas[t]
         text_BLC = batch["text"] if self.cached_text else self.text_encoder(batch["text_ids"]).last_hidden_state
         embedded = self.dit.embed(text_BLC, z.shape[1], z.shape[3], z.shape[4])
         predicted = self.dit(noised(z, noise, alpha_B), t, embedded, self._id_kv(batch))
         wanted = target(self.prediction, z, noise, alpha_B)
-        return {"loss": F.mse_loss(predicted.float(), wanted)}
+        if "weights" not in batch:
+            return {"loss": F.mse_loss(predicted.float(), wanted)}
+        squared = (predicted.float() - wanted).square()
+        return {"loss": (batch["weights"][:, :, None] * squared).mean(), "plain": squared.mean()}
 
     def _id_kv(self, batch: Batch) -> Tensor | None:
         if not self.stage.faces:
@@ -93,5 +102,6 @@ class DiffusionTask(Task):
 
 def _known(sample: TrainingSample, name: str) -> Tensor:
     value = getattr(sample, name)
-    assert value is not None, f"the run caches {name} before a diffusion stage begins"
+    if value is None:
+        raise ConfigError(f"{sample.key} has no {name}, which this stage learns from; prepare the clips again")
     return value

@@ -17,6 +17,9 @@ from fantasyid_engine.training.recipe import TowerStage
 from fantasyid_engine.training.tasks.task import Batch, Task
 from fantasyid_engine.weights.model import Model
 
+LOOK_VARIANCE = 0.065
+"""Of the look's numbers among avatars, their mean: whoever guesses the mean has a loss of 1, in look as in shape."""
+
 
 class TowerTask(Task):
     """`tower`, `shape`, and `look`: a head for colours, hair, beard and glasses, which no model keeps.
@@ -59,16 +62,21 @@ class TowerTask(Task):
         return found
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Errors of shape (squared, in standard deviations) and look, each a mean over the batch."""
+        """Squared errors of shape and look, each a mean over the batch in units of its variance among people."""
         features = self.tower(clip_normalised(batch["view"].float() / 255))
         shape = F.mse_loss(self.shape(features).float(), batch["shape"])
-        look = F.smooth_l1_loss(self.look(features[:, 1:]).float(), batch["look"], beta=0.1)
+        look = _look_error(self.look(features[:, 1:]), batch)
         losses = {"shape": shape, "look": look}
         if self.stage.id_tokens:
             tokens = self.conditioner.id_tokens(features, batch["vertices"])
-            losses["token_look"] = F.smooth_l1_loss(self.token_look(tokens).float(), batch["look"], beta=0.1)
+            losses["token_look"] = _look_error(self.token_look(tokens), batch)
             look = look + losses["token_look"]
         return {"loss": shape + self.stage.look_weight * look, **losses}
+
+
+def _look_error(said: Tensor, batch: Batch) -> Tensor:
+    """Squared: of errors as they are, it would be best to say 0 of rare 0s and 1s (styles, beards, glasses) always."""
+    return F.mse_loss(said.float(), batch["look"]) / LOOK_VARIANCE
 
 
 def _known(value: Tensor | None) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.data.sample import TrainingSample
 from fantasyid_engine.training.recipe import VaeStage
+from fantasyid_engine.training.tasks.head_weights import head_weights
 from fantasyid_engine.training.tasks.task import Batch, Task
 from fantasyid_engine.vae.layout import channels_last
 from fantasyid_engine.weights.model import Model
@@ -102,16 +103,6 @@ def cut_out(clip_F3HW: Tensor, boxes_F4: Tensor, side: int, generator: torch.Gen
     left, top = max(0, min(left, width - side)), max(0, min(top, height - side))
     shift = boxes.new_tensor([left, top, left, top])
     return clip_F3HW[:, :, top : top + side, left : left + side], boxes - shift
-
-
-def head_weights(boxes_F4: Tensor, size: Sequence[int], weight: float) -> Tensor:
-    """Heads' boxes in pixels -> weights [F, H, W] of mean 1: `weight` in the box for 1 elsewhere."""
-    height, width = size
-    rows, columns = torch.arange(height)[:, None] + 0.5, torch.arange(width)[None] + 0.5
-    left, top, right, bottom = boxes_F4.float().T[..., None, None]
-    inside = (columns > left) & (columns < right) & (rows > top) & (rows < bottom)
-    weights = 1 + (weight - 1) * inside.float()
-    return weights / weights.mean((1, 2), keepdim=True)
 
 
 def _signed(frames_BF3HW: Tensor) -> Tensor:
