@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def head_weights(boxes_F4: Tensor, size: Sequence[int], weight: float) -> Tensor:
-    """Heads' boxes in pixels -> weights [F, H, W] of mean 1: `weight` in the box for 1 elsewhere."""
+    """Heads' boxes, in the units of `size` -> weights [F, H, W] of mean 1: `weight` in the box for 1 elsewhere."""
     height, width = size
     rows, columns = torch.arange(height)[:, None] + 0.5, torch.arange(width)[None] + 0.5
     left, top, right, bottom = boxes_F4.float().T[..., None, None]
