@@ -34,7 +34,8 @@ def test_latents_are_the_vaes(tmp_path: Path) -> None:
     encode = TextEncoder(model.text_encoder, model.tokenizer, 32, 8)
     for sample, clip in zip(found, clips(), strict=True):
         assert clip.frames is not None and sample.moments is not None and sample.text is not None
-        assert sample.frames is None and sample.boxes is None and torch.equal(sample.views, clip.views)
+        assert sample.frames is None and torch.equal(sample.views, clip.views)
+        assert clip.boxes is not None and sample.boxes is not None and torch.equal(sample.boxes, clip.boxes)
         x = 2 * clip.frames.transpose(0, 1)[None].float() / 255 - 1
         with torch.inference_mode():
             (posterior,) = model.vae.encode(x, return_dict=False)
