@@ -76,7 +76,7 @@ class Engine:
         precision = next(name for name, dtype in DTYPES.items() if dtype == weight.dtype)
         self._turn = threading.RLock()
         network = model.network.config
-        backend = resolve_backend(config.backend, network, weight.device, weight.dtype)
+        backend = resolve_backend(config.backend, network, weight.device, weight.dtype, faces=model.id_tokens_shape[0])
         self._config = replace(config, device=str(weight.device), precision=precision, backend=backend)
         text, faces = _caches(model, config)
         dit = model.network.dit

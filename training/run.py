@@ -53,7 +53,7 @@ STAGES_HOW = (
     *("optimiser", "spike_factor", "micro_batch", "checkpointing"),
     *("checkpoint_every", "keep_last", "validate_every", "videos", "video_steps"),
 )
-"""The same of a stage. Of the model it is `guidance_scale`, which is chosen by looking at what was made."""
+"""The same of a stage. Of the model it is how guidance works, which is chosen by looking at what was made."""
 
 
 def train(
@@ -108,7 +108,8 @@ def claim(folder: Path, recipe: Recipe) -> None:
 def fixed(recipe: Recipe) -> dict[str, Any]:
     """What must stay the same while a run goes on."""
     values = to_json_object(recipe)
-    del values["model"]["render"]["guidance_scale"]
+    for name in ("guidance_scale", "guides_by_photo"):
+        del values["model"]["render"][name]
     stages = [{name: value for name, value in stage.items() if name not in STAGES_HOW} for stage in values["stages"]]
     return {name: value for name, value in values.items() if name not in HOW} | {"stages": stages}
 

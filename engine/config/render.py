@@ -35,8 +35,9 @@ class RenderConfig:
     see of a photo: `detect` finds the face and crops it as the release does, `avatar` finds the head of a rendered
     avatar, `picture` takes the picture as the crop.
     `crop_size` is the side of the crop in pixels. With `template_vertices` the mesh's template stands in for vertices
-    that a request does not bring and the networks do not read off the photo. `trained` is False where weights come from
-    a seed: the picture is noise.
+    that a request does not bring and the networks do not read off the photo. With `guides_by_photo` the negative pass
+    leaves out the photo, not the prompt alone, so that guidance strengthens both; it sees the mesh still. `trained` is
+    False where weights come from a seed: the picture is noise.
     """
 
     fps: int = 8
@@ -46,6 +47,7 @@ class RenderConfig:
     face: Literal["detect", "avatar", "picture"] = "detect"
     crop_size: int = 512
     template_vertices: bool = False
+    guides_by_photo: bool = False
     trained: bool = True
 
     def __post_init__(self) -> None:

@@ -72,6 +72,7 @@ class FaceRecord:
 class Conditioning:
     """A face as a model reads it: `id_tokens` [1, K, C] in its precision.
 
+    Of a model that guides by the photo they are [2, K, C]: first what its negative pass sees, the vertices alone.
     `crop` [S, S, 3] is what the networks saw of the photo; None where it was left behind.
     """
 
@@ -98,7 +99,10 @@ def condition(model: Model, face: FaceInput) -> Conditioning:
     weight = model.network.tower.cls_token
     picture = tower_input(located.crop, model.network.config.tower.image_size).to(weight)
     vertices_1V3 = None if vertices_V3 is None else vertices_V3[None].to(weight.device)
-    tokens = model.network.id_tokens(picture, vertices_1V3, None if change_1n is None else change_1n.to(weight.device))
+    if change_1n is not None:
+        change_1n = change_1n.to(weight.device)
+    without_photo = model.render.guides_by_photo
+    tokens = model.network.id_tokens(picture, vertices_1V3, change_1n, without_photo=without_photo)
     digests = face.digests
     record = FaceRecord(
         photo_sha256=digests["image"],

@@ -1,6 +1,6 @@
 """A conditioning as a file, so that photos need not travel: what `faces encode` writes and `generate --face` renders.
 
-    person.safetensors    id_tokens [1, K, C], and for models whose first frame is the photo: crop [S, S, 3]
+    person.safetensors    id_tokens [1 or 2, K, C], and for models whose first frame is the photo: crop [S, S, 3]
                           header: one JSON object with format, record, the model's fingerprint, SHA-256 over all of it
 
 Whoever has the file can make videos of the person: guard it as the photo.
@@ -129,9 +129,7 @@ def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
 
 def _check(tokens: Tensor, crop: Tensor | None, model: Model) -> None:
     """Raises ValueError for tensors that the model did not make."""
-    config = model.network.config
-    shape = (1, config.num_id_tokens, config.dit.injection.id_dim if config.dit.injection else 0)
-    if tuple(tokens.shape) != shape or tokens.dtype not in DTYPES:
+    if tuple(tokens.shape) != model.id_tokens_shape or tokens.dtype not in DTYPES:
         raise ValueError(f"its tokens are {tokens.dtype} {tuple(tokens.shape)}")
     if model.takes_picture and crop is None:
         raise ValueError("it has no crop")

@@ -52,12 +52,18 @@ class Network(nn.Module):
         return self.conditioner.project(self.id_tokens(image_B3HW, vertices_BV3, shape_change_Bn))
 
     def id_tokens(
-        self, image_B3HW: Tensor, vertices_BV3: Tensor | None = None, shape_change_Bn: Tensor | None = None
+        self,
+        image_B3HW: Tensor,
+        vertices_BV3: Tensor | None = None,
+        shape_change_Bn: Tensor | None = None,
+        *,
+        without_photo: bool = False,
     ) -> Tensor:
         """Normalised face picture and vertices -> ID tokens [B, K, id_dim]; see `Tower` and `Conditioner`.
 
         Without vertices they are read off the picture, where the network has a shape regressor. `shape_change_Bn`
         [B or 1, n] is added to the coefficients, or moves vertices that are given as it would move those.
+        `without_photo` puts the tokens of the same vertices without the photo before them: [2 B, K, id_dim].
 
         Raises:
             ValueError: see `Tower` and `Conditioner`; no vertices for a network that takes them and cannot read them;
@@ -70,7 +76,11 @@ class Network(nn.Module):
             if vertices_BV3 is None or self.shape is None or not self.config.takes_vertices:
                 raise ValueError("a change of shape; this network has no shape regressor, or takes no vertices")
             vertices_BV3 = vertices_BV3 + self.shape.displacement(shape_change_Bn)
-        return self.conditioner.id_tokens(features_BMC, vertices_BV3)
+        tokens_BKC = self.conditioner.id_tokens(features_BMC, vertices_BV3)
+        if not without_photo:
+            return tokens_BKC
+        nobody_B = torch.zeros(len(features_BMC), dtype=torch.bool, device=features_BMC.device)
+        return torch.cat([self.conditioner.id_tokens(features_BMC, vertices_BV3, nobody_B), tokens_BKC])
 
     def to_dtype(self, dtype: torch.dtype) -> "Network":
         """Casts all floating-point weights to `dtype`, except those that stay float32."""

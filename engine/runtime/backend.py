@@ -32,7 +32,9 @@ def resolve_kernels(device: torch.device) -> Literal["torch", "triton"]:
     return "triton" if here else "torch"
 
 
-def resolve_backend(name: str, config: NetworkConfig, device: torch.device, dtype: torch.dtype) -> str:
+def resolve_backend(
+    name: str, config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, faces: int = 1
+) -> str:
     """`auto` -> the kernels on a GPU in half precision, else eager; folded where that saves work and memory allows it.
 
     Args:
@@ -40,6 +42,7 @@ def resolve_backend(name: str, config: NetworkConfig, device: torch.device, dtyp
         config: of the network, which is loaded.
         device: where it is.
         dtype: of its weights.
+        faces: sets of ID tokens that a render injects.
 
     Raises:
         ConfigError: `FANTASYID_KERNELS` is unknown, or faces of this network are too many tokens to be folded.
@@ -53,7 +56,7 @@ def resolve_backend(name: str, config: NetworkConfig, device: torch.device, dtyp
         return name
     if device.type != "cuda" or dtype not in HALF or kernels == "torch":
         return "eager"
-    taken = dit.num_injections * folded_bytes(injection.num_heads, dit.dim, keys, dtype.itemsize)
+    taken = faces * dit.num_injections * folded_bytes(injection.num_heads, dit.dim, keys, dtype.itemsize)
     fits = taken + _activations(dit, dtype) <= memory_at_hand(device)
     return "folded" if fits and pays_to_fold(injection.num_heads, injection.head_dim, dit.dim, keys) else "fused"
 

@@ -27,7 +27,8 @@ def dit_predictor(
 
     Args:
         dit: the denoiser.
-        id_kv: keys and values of the face [I, 2, 1, heads, K, d].
+        id_kv: keys and values of the face [I, 2, 1, heads, K, d]; or [I, 2, 2, heads, K, d], what goes with the
+            negative prompt first.
         text_BLC: text tokens of [negative, prompt], or of the prompt alone, which turns guidance off.
         image_BFCHW: image latents [1, F, C, H, W], or None for text-to-video.
         size: latent frames, height, width.
@@ -39,9 +40,13 @@ def dit_predictor(
         ValueError: a size, text or image latents that the model cannot take.
     """
     embedded = dit.embed(text_BLC, *size, image_BFCHW)
-    predict = dit.predictor(id_kv, timesteps)
-    if len(text_BLC) == 2 and guidance == "in_turn":
-        halves = (embedded._replace(text=text_1LD) for text_1LD in embedded.text.split(1))
-        negative, positive = (partial(predict, half) for half in halves)
-        return guided_in_turn(negative, positive, scale)
-    return guided(partial(predict, embedded), scale) if len(text_BLC) == 2 else partial(predict, embedded)
+    if len(text_BLC) == 1:
+        return partial(dit.predictor(id_kv[:, :, -1:], timesteps), embedded)
+    if guidance == "batched":
+        return guided(partial(dit.predictor(id_kv, timesteps), embedded), scale)
+    predicts = [dit.predictor(face, timesteps) for face in id_kv.split(1, dim=2)]
+    negative, positive = (
+        partial(predict, embedded._replace(text=text_1LD))
+        for predict, text_1LD in zip((predicts[0], predicts[-1]), embedded.text.split(1), strict=True)
+    )
+    return guided_in_turn(negative, positive, scale)

@@ -71,6 +71,12 @@ class Model:
         return hashlib.sha256(json.dumps(drawing, sort_keys=True).encode()).hexdigest()
 
     @property
+    def id_tokens_shape(self) -> tuple[int, int, int]:
+        """Of a face's ID tokens, [1 or 2, K, C]; see `face.conditioning.Conditioning`."""
+        config, injection = self.network.config, self.network.config.dit.injection
+        return 2 if self.render.guides_by_photo else 1, config.num_id_tokens, injection.id_dim if injection else 0
+
+    @property
     def takes_picture(self) -> bool:
         """Whether the photo is its first latent frame (image-to-video)."""
         return self.network.config.dit.image_channels > 0

@@ -89,6 +89,24 @@ def test_a_changed_face_has_digests_of_its_own() -> None:
     assert other.digests == expected
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["given", "read off"])
+def test_a_model_that_guides_by_the_photo_has_tokens_without_it(given: bool) -> None:
+    """First, of the same vertices; behind them those of the face, as any model has them."""
+    network = reads_shape()
+    model = model_of(network)
+    guides = replace(model, render=replace(model.render, guides_by_photo=True))
+    face = replace(photo(), vertices=ply(GIVEN) if given else None, vertices_name="me.ply")
+    made, alone = condition(guides, face).id_tokens, condition(model, face).id_tokens
+    assert made.shape == guides.id_tokens_shape and alone.shape == model.id_tokens_shape
+    torch.testing.assert_close(made[1:], alone, rtol=0, atol=0)
+    assert not torch.allclose(made[:1], alone)
+    with torch.inference_mode():
+        features = network.tower(tower_input(crop(), 32))
+        vertices = torch.tensor(GIVEN)[None] if given else network.shape.vertices(network.shape(features))
+        expected = network.conditioner.id_tokens(torch.randn_like(features), vertices, torch.tensor([False]))
+    torch.testing.assert_close(made[:1], expected, rtol=1e-5, atol=1e-5)
+
+
 def test_given_vertices_win() -> None:
     for network in (plain(), reads_shape()):
         wanted = expected(network, torch.from_numpy(GIVEN))

@@ -63,10 +63,16 @@ def test_the_photo_stays_behind(filmed: Model) -> None:
     assert again.record.box is not None and again.record == made.record
 
 
-@pytest.mark.parametrize("form", ["paper", "released"])
+@cache
+def guiding() -> Model:
+    """Guidance is by the photo too."""
+    return replace(drawn(), render=replace(drawn().render, guides_by_photo=True))
+
+
+@pytest.mark.parametrize("form", ["paper", "guiding", "released"])
 def test_it_renders_the_frames_of_its_photo(form: str, filmed: Model, tmp_path: Path) -> None:
-    model = drawn() if form == "paper" else filmed
-    photo, vertices = (avatar(80), None) if form == "paper" else (portrait(), VERTICES)
+    model = {"paper": drawn(), "guiding": guiding(), "released": filmed}[form]
+    photo, vertices = (portrait(), VERTICES) if form == "released" else (avatar(80), None)
     request = VideoRequest(
         image=encoded(photo, "PNG"), vertices=vertices, prompt="nods", seed=3, num_inference_steps=2, num_frames=1
     )
@@ -88,6 +94,11 @@ def refused(data: bytes, model: Model, code: str) -> str:
     message = str(error.value)
     assert "\n" not in message and len(message) < 400
     return message
+
+
+def test_a_model_that_guides_by_the_photo_refuses_a_face_of_one_that_does_not() -> None:
+    """What its negative pass sees is not in it."""
+    assert "its tokens are" in refused(kept()[1], guiding(), "face_unreadable")
 
 
 def test_another_model_refuses_it() -> None:

@@ -89,6 +89,28 @@ def test_guided(request_: Request, t: int) -> None:
     assert (made - wrong_way_round).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("dit_of", ["eager", "fused", "folded"])
+@pytest.mark.parametrize("guidance", ["batched", "in_turn"])
+@torch.inference_mode()
+def test_the_negative_prompt_may_have_a_face_of_its_own(
+    guidance: Literal["batched", "in_turn"], dit_of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a model guides by the photo; without guidance the prompt's face is the one."""
+    monkeypatch.setenv("FANTASYID_KERNELS", "torch")
+    made = make(PAPER)
+    nobody = made.id_kv.roll(1, dims=-2).neg()
+    negative, positive = by_hand(made._replace(id_kv=nobody), 0, 500), by_hand(made, 1, 500)
+    assert (negative - by_hand(made, 0, 500)).abs().max() > 0.05, "the face matters"
+    faces = torch.cat([nobody, made.id_kv], dim=2)
+    dit = made.network.dit if dit_of == "eager" else fused.FusedDiT(made.network.dit, folds=dit_of == "folded")
+    predict = dit_predictor(dit, faces, made.text, made.image, SIZE, SCALE, (500,), guidance)
+    torch.testing.assert_close(
+        predict(made.latents, 500), negative + SCALE * (positive - negative), rtol=1e-4, atol=1e-3
+    )
+    plain = dit_predictor(dit, faces, made.text[1:], made.image, SIZE, 1.0, (500,), guidance)
+    torch.testing.assert_close(plain(made.latents, 500), positive, rtol=1e-4, atol=1e-4)
+
+
 @torch.inference_mode()
 def test_without_guidance(request_: Request) -> None:
     made = request_.predictor(guided=False)(request_.latents, 500)

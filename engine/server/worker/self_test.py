@@ -47,9 +47,7 @@ def check_model(engine: Engine) -> None:
 
 def made_up_face(model: Model) -> bytes:
     """Tokens from a seed, and a grey picture, as `Engine.encode_face` keeps a face."""
-    injection = model.network.config.dit.injection
-    width = 0 if injection is None else injection.id_dim
-    tokens = torch.randn(1, model.network.config.num_id_tokens, width, generator=torch.Generator().manual_seed(0))
+    tokens = torch.randn(model.id_tokens_shape, generator=torch.Generator().manual_seed(0))
     side = model.render.crop_size
     record = FaceRecord(
         photo_sha256="0" * 64, vertices_sha256=None, vertices="none", box=None, detector=None, rung=None
