@@ -76,7 +76,14 @@ MINIATURES: dict[str, ModelConfig] = {
             temporal_compression_ratio=2,
         ),
         text=TextConfig(),
-        render=RenderConfig(guidance_scale=1.5, face="avatar", crop_size=64, template_vertices=True, trained=False),
+        render=RenderConfig(
+            guidance_scale=1.5,
+            face="avatar",
+            crop_size=64,
+            template_vertices=True,
+            guides_by_photo=True,
+            trained=False,
+        ),
     ),
 }
 """Whole models that are made here: paper form, small enough for a CPU."""
