@@ -92,17 +92,14 @@ def condition(model: Model, face: FaceInput) -> Conditioning:
     photo = decode_photo(face.photo, face.name)
     given_V3, origin = _given_vertices(model, face)
     located = locate(photo, face.name, face.choice, model.render, model.faces.retinaface)
-    change_1n = None if face.shape_change is None else torch.tensor([face.shape_change])
+    weight = model.network.tower.cls_token
+    change_1n = None if face.shape_change is None else torch.tensor([face.shape_change], device=weight.device)
     vertices_V3 = given_V3
     if model.reads_with_deca(origin):
         vertices_V3, change_1n = _deca_vertices(model, photo, located, face), None
-    weight = model.network.tower.cls_token
     picture = tower_input(located.crop, model.network.config.tower.image_size).to(weight)
     vertices_1V3 = None if vertices_V3 is None else vertices_V3[None].to(weight.device)
-    if change_1n is not None:
-        change_1n = change_1n.to(weight.device)
-    without_photo = model.render.guides_by_photo
-    tokens = model.network.id_tokens(picture, vertices_1V3, change_1n, without_photo=without_photo)
+    tokens = model.network.id_tokens(picture, vertices_1V3, change_1n, without_photo=model.render.guides_by_photo)
     digests = face.digests
     record = FaceRecord(
         photo_sha256=digests["image"],

@@ -66,8 +66,13 @@ class Model:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of its weights, but of those that only read photos: two models that draw alike have the same."""
-        drawing = digests_that_matter(self.digests, kept=True, given=True)
+        """Hex digest of its weights, but of those that only read photos: two models that draw alike have the same.
+
+        A model that guides by the photo has another: it needs more of a face.
+        """
+        drawing = dict(digests_that_matter(self.digests, kept=True, given=True))
+        if self.render.guides_by_photo:
+            drawing["guides_by_photo"] = "yes"
         return hashlib.sha256(json.dumps(drawing, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -5,8 +5,9 @@ import torch
 
 from fantasyid_engine.config.presets import NETWORKS
 from fantasyid_engine.errors import ConfigError
+from fantasyid_engine.kernels.id_injection import folded_bytes
 from fantasyid_engine.runtime import backend
-from fantasyid_engine.runtime.backend import BACKENDS, resolve_backend, resolve_kernels
+from fantasyid_engine.runtime.backend import BACKENDS, _activations, resolve_backend, resolve_kernels
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 RELEASED, PAPER = NETWORKS["fantasyid-5b"], NETWORKS["fantasyid-5b-paper"]
@@ -41,6 +42,15 @@ def test_what_is_named_is_taken(name):
 )
 def test_eager_without_a_gpu_in_half_precision(device, dtype):
     assert resolve_backend("auto", RELEASED, device, dtype) == "eager"
+
+
+def test_two_faces_take_twice_the_memory_folded(monkeypatch):
+    dit, injection = RELEASED.dit, RELEASED.dit.injection
+    face = dit.num_injections * folded_bytes(injection.num_heads, dit.dim, RELEASED.num_id_tokens, 2)
+    room = _activations(dit, torch.bfloat16) + 3 * face // 2
+    monkeypatch.setattr(backend, "memory_at_hand", lambda device: room)
+    assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16) == "folded"
+    assert resolve_backend("auto", RELEASED, GPU, torch.bfloat16, faces=2) == "fused"
 
 
 def test_a_gpu_folds_where_there_are_few_keys_and_much_memory(monkeypatch):
