@@ -213,6 +213,8 @@ class DiffusionStage(_Stage):
         timestep_power: timesteps are drawn with a density that grows as t^(timestep_power - 1). 1 is the paper's, all
             alike; above 1 more samples are nearly noise, where layout and identity are decided.
         face_weight: of latents in the head's box, in the loss, for 1 elsewhere; weights have mean 1. 1 is the paper's.
+        motion_weight: of how well the pose and expression of each latent frame are read off the DiT's middle layer, in
+            the loss, by a head that no model keeps (`trainable` names it `motion.*`). Only avatars' are known.
         checkpointing: recompute each block in the backward pass instead of keeping what is inside.
         videos: validation clips that are rendered and measured.
         video_steps: denoising steps of those.
@@ -225,6 +227,7 @@ class DiffusionStage(_Stage):
     null_face_tokens: float = 0.0
     timestep_power: float = 1.0
     face_weight: float = 1.0
+    motion_weight: float = 0.0
     checkpointing: bool = False
     videos: int = 0
     video_steps: int = 50
@@ -234,6 +237,7 @@ class DiffusionStage(_Stage):
         for name in ("null_text", "null_face_tokens"):
             holds(self, name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         above_zero(self, "timestep_power", "face_weight")
+        holds(self, "motion_weight", self.motion_weight >= 0, "0 or more")
         holds(self, "videos", self.videos >= 0, "0 or more")
         positive(self, "video_steps", most=1000)
 

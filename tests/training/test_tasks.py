@@ -15,6 +15,7 @@ from fantasyid_engine.training.recipe import DiffusionStage, TextStage, VaeStage
 from fantasyid_engine.training.tasks.diffusion import DiffusionTask
 from fantasyid_engine.training.tasks.head_weights import head_weights, latent_boxes
 from fantasyid_engine.training.tasks.make import make_task
+from fantasyid_engine.training.tasks.motion import DEVIATIONS, latent_motion
 from fantasyid_engine.training.tasks.text import TextTask
 from fantasyid_engine.training.tasks.vae import VaeTask, cut_out
 from tests.training.cases import clips, stage, tiny_model, with_latents
@@ -132,6 +133,29 @@ def test_a_latents_box_is_around_the_head_in_all_its_frames() -> None:
     wanted = [[2.0, 1, 4, 3], [0, 1, 3, 4], [4, 4, 6, 7]]
     assert latent_boxes(boxes, 4, 2).tolist() == wanted
     assert latent_boxes(boxes[:1], 4, 2).tolist() == wanted[:1]
+
+
+def test_motion_is_learnt_by_the_layers_before_the_middle() -> None:
+    """Its error reaches them and the head, not what is behind; the velocity's is what it is without the head."""
+    samples = [replace(sample, motion=torch.randn(9, len(DEVIATIONS))) for sample in with_latents()[:2]]
+    task, plain = diffusion(motion_weight=0.5).requires_grad_(True), diffusion()
+    batch = task.batch(samples, generators(2), 0)
+    found, velocity = task(batch), plain(plain.batch(samples, generators(2), 0))["loss"]
+    torch.testing.assert_close(found["loss"], velocity + 0.5 * found["motion"])
+    found["motion"].backward()
+    reached = {name for name, parameter in task.named_parameters() if parameter.grad is not None}
+    half = len(task.dit.blocks) // 2
+    before = {name for name in reached if name.startswith("dit.blocks.")}
+    assert before and all(int(name.split(".")[2]) < half for name in before)
+    assert {name for name, _ in task.named_parameters() if name.startswith("motion.")} <= reached
+    with pytest.raises(ConfigError, match=r"has no motion, which this stage learns from"):
+        task.batch([replace(samples[0], motion=None)], generators(1), 0)
+
+
+def test_a_latents_motion_is_its_frames_mean() -> None:
+    motion = torch.tensor([[1.0, 10], [2, 20], [4, 40], [5, 50], [5, 70]])
+    assert latent_motion(motion, 2).tolist() == [[1, 10], [3, 30], [5, 60]]
+    assert latent_motion(motion[:1], 2).tolist() == [[1, 10]]
 
 
 def test_a_text_stage_sees_no_face() -> None:

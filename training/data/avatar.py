@@ -89,6 +89,7 @@ def avatar_samples(
                 vertices=torch.from_numpy(make_head().vertices(plan.clip.person.shape.astype(np.float64))).float(),
                 shape=torch.from_numpy(plan.who.shape),
                 look=_look(plan.who),
+                motion=torch.from_numpy(np.concatenate([plan.clip.motion.pose, plan.clip.motion.expression], axis=1)),
             )
             on_sample(done, count)
 

@@ -24,6 +24,7 @@ class TrainingSample:
     boxes       [F, 4] float32 left, top, right, bottom of the head, in pixels of the clip
     shape       [n] float32 shape coefficients of who the views show, where they are known (avatars)
     look        [k] float32 what else the views tell of who somebody is, where it is known (avatars)
+    motion      [F, 9] float32 pose and expression of each frame, as in `avatar.motion`, where they are known (avatars)
     moments     [F', 2 C, H', W'] float16 mean and log-variance of the VAE's posterior of the clip
     text        [L, C] float16 text tokens of `prompt`
     """
@@ -38,5 +39,6 @@ class TrainingSample:
     boxes: Tensor | None = None
     shape: Tensor | None = None
     look: Tensor | None = None
+    motion: Tensor | None = None
     moments: Tensor | None = None
     text: Tensor | None = None

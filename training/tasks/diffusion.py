@@ -20,16 +20,20 @@ from fantasyid_engine.training.draws import chance
 from fantasyid_engine.training.objective import Prediction, noised, target
 from fantasyid_engine.training.recipe import DiffusionStage
 from fantasyid_engine.training.tasks.head_weights import head_weights, latent_boxes
+from fantasyid_engine.training.tasks.motion import MotionReader, latent_motion, middle_of
 from fantasyid_engine.training.tasks.task import Batch, Task
 from fantasyid_engine.weights.model import Model
 
 
 class DiffusionTask(Task):
-    """`dit`, and with faces `tower` and `conditioner`; `text_encoder` unless text tokens are cached."""
+    """`dit`, and with faces `tower` and `conditioner`; `text_encoder` unless text tokens are cached.
+
+    Where the stage weighs motion, also `motion`, a head that no model keeps.
+    """
 
     alphas: Tensor
 
-    def __init__(self, model: Model, stage: DiffusionStage, *, views: int, cached_text: bool) -> None:
+    def __init__(self, model: Model, stage: DiffusionStage, *, views: int, cached_text: bool, seed: int = 0) -> None:
         super().__init__()
         self.stage, self.views, self.cached_text = stage, views, cached_text
         self.tokenizer: PreTrainedTokenizerBase = model.tokenizer
@@ -39,6 +43,8 @@ class DiffusionTask(Task):
         self.text_length = model.network.config.dit.max_text_seq_length
         self.register_buffer("alphas", torch.tensor(alphas_cumprod(model.schedule)), persistent=False)
         self.dit = model.network.dit
+        if stage.motion_weight:
+            self.motion = MotionReader(self.dit, seed=seed)
         if cached_text:
             self.null_tokens = (
                 TextEncoder(model.text_encoder, model.tokenizer, self.text_length, 1)("").tokens[0].float()
@@ -75,23 +81,29 @@ class DiffusionTask(Task):
         if self.stage.face_weight != 1:
             boxes = latent_boxes(_known(sample, "boxes"), *self.scales)[: len(mean)]
             drawn["weights"] = head_weights(boxes, mean.shape[2:], self.stage.face_weight)
+        if self.stage.motion_weight:
+            drawn["motion"] = latent_motion(_known(sample, "motion"), self.scales[1])[: len(mean)]
         if self.stage.faces:
             drawn["view"], drawn["vertices"] = sample.views[view], sample.vertices
             drawn["keep_face"] = torch.tensor(not null_face)
         return drawn
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean squared error over the batch, weighted where the stage weighs heads."""
+        """Mean squared error over the batch, weighted where the stage weighs heads; and the motion's."""
         z, noise, t = batch["latents"], batch["noise"], batch["t"]
         alpha_B = self.alphas[t]
         text_BLC = batch["text"] if self.cached_text else self.text_encoder(batch["text_ids"]).last_hidden_state
         embedded = self.dit.embed(text_BLC, z.shape[1], z.shape[3], z.shape[4])
-        predicted = self.dit(noised(z, noise, alpha_B), t, embedded, self._id_kv(batch))
-        wanted = target(self.prediction, z, noise, alpha_B)
-        if "weights" not in batch:
-            return {"loss": F.mse_loss(predicted.float(), wanted)}
-        squared = (predicted.float() - wanted).square()
-        return {"loss": (batch["weights"][:, :, None] * squared).mean(), "plain": squared.mean()}
+        with middle_of(self.dit) as middle:
+            predicted = self.dit(noised(z, noise, alpha_B), t, embedded, self._id_kv(batch))
+        squared = (predicted.float() - target(self.prediction, z, noise, alpha_B)).square()
+        losses = {"loss": squared.mean()}
+        if "weights" in batch:
+            losses = {"loss": (batch["weights"][:, :, None] * squared).mean(), "plain": squared.mean()}
+        if "motion" in batch:
+            losses["motion"] = self.motion.error(middle[0], batch["motion"])
+            losses["loss"] = losses["loss"] + self.stage.motion_weight * losses["motion"]
+        return losses
 
     def _id_kv(self, batch: Batch) -> Tensor | None:
         if not self.stage.faces:

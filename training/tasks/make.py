@@ -30,7 +30,7 @@ def make_task(
         ConfigError: the model or the samples have not what the stage needs.
     """
     if isinstance(stage, DiffusionStage):
-        return DiffusionTask(model, stage, views=views, cached_text=cached_text)
+        return DiffusionTask(model, stage, views=views, cached_text=cached_text, seed=seed)
     if isinstance(stage, TowerStage):
         look = samples[0].look
         if look is None:

@@ -48,6 +48,8 @@ def test_what_a_sample_has(samples: list[TrainingSample]) -> None:
         vertices = make_head().vertices(expected.who.shape.astype(np.float64))
         assert made.vertices.dtype == torch.float32 and np.allclose(made.vertices.numpy(), vertices, atol=1e-7)
         assert known(made.look).dtype == torch.float32 and known(made.look).abs().max() < 2
+        motion = expected.target.motion
+        assert np.array_equal(known(made.motion).numpy(), np.concatenate([motion.pose, motion.expression], axis=1))
         assert made.moments is None and made.text is None
     assert len({made.key for made in samples}) == 5
     # Of one person: the same look, another clip.

@@ -43,6 +43,7 @@ def full(number: int) -> TrainingSample:
         boxes=torch.randn(5, 4),
         shape=torch.randn(16),
         look=torch.randn(40),
+        motion=torch.randn(5, 9),
         moments=torch.randn(2, 16, 4, 3).half(),
         text=torch.randn(7, 9).half(),
     )
