@@ -7,7 +7,6 @@ Source: FantasyID paper, section 3.1 and 4.1.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
