@@ -41,8 +41,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(row: str | None, shards: str) -> Recipe:
     """The last stage of a shipped recipe, cut to five steps on four clips."""
     found = read_recipe("avatar-mini" if row is None else f"avatar-mini-without-{row.replace('_', '-')}")
-    identity = replace(found.stages[-1], steps=STEPS, batch_size=4, videos=0)
-    return replace(found, train=ShardData(folder=shards), validation=None, stages=(identity,))
+    last = replace(found.stages[-1], steps=STEPS, batch_size=4, videos=0)
+    return replace(found, train=ShardData(folder=shards), validation=None, stages=(last,))
 
 
 @pytest.mark.parametrize("row", [None, *ROWS])
@@ -50,8 +50,8 @@ def test_trains_and_exports(row: str | None, shards: Path, tmp_path: Path) -> No
     wanted = recipe(row, str(shards))
     said: list[str] = []
     train(wanted, tmp_path / "run", said.append, cpu=True)
-    assert any(line.startswith(f"identity: step {STEPS} of {STEPS}  loss ") for line in said)
-    assert export_run(tmp_path / "run", tmp_path / "model") == "stage identity, done"
+    assert any(line.startswith(f"{wanted.stages[0].name}: step {STEPS} of {STEPS}  loss ") for line in said)
+    assert export_run(tmp_path / "run", tmp_path / "model") == f"stage {wanted.stages[0].name}, done"
     with Engine.from_pretrained(tmp_path / "model") as engine:
         assert engine.model.network.config == wanted.model.network
         photo, view = io.BytesIO(), ShardedSamples(shards)[0].views[0]
