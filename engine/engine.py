@@ -311,7 +311,15 @@ class Engine:
         with torch.inference_mode():
             id_kv = model.network.conditioner.project(face.id_tokens)
         predict = dit_predictor(
-            dit, id_kv, text_BLC, image_BFCHW, job.size, job.guidance_scale, timesteps, job.plan.guidance
+            dit,
+            id_kv,
+            text_BLC,
+            image_BFCHW,
+            job.size,
+            job.guidance_scale,
+            timesteps,
+            job.plan.guidance,
+            model.render.skip_guidance_layers,
         )
         return denoise(predict, solver, x_BFCHW, history=history, steps_done=steps_done, on_step=on_step)
 

@@ -204,6 +204,7 @@ def _plan(model: Model, config: EngineConfig, size: tuple[int, int, int]) -> Exe
         backend=config.backend,
         kernels=resolve_kernels(device),
         vae_tile=tile,
+        guidance="in_turn" if model.render.skip_guidance_layers else "batched",
     )
 
 

@@ -2,6 +2,7 @@
 
     base = "avatar-mini"              another recipe, whose values this one changes; tables merge, all else replaces
     name = "my-model"
+    begins_with = ["vae", "base"]     stages of the base, by name, that come before this recipe's own
     without = ["face_vertices"]       a row of the paper's Table 3
     [model]
     preset = "avatar-mini"            the networks: a preset's, or
@@ -71,12 +72,18 @@ def _values(source: str, bases: int) -> tuple[dict[str, Any], Path]:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is no TOML: {error}") from None
-    base = values.pop("base", None)
+    base, begins_with = values.pop("base", None), values.pop("begins_with", [])
     if base is None:
         return values, path
     if not isinstance(base, str) or not bases:
         raise ConfigError(f"{path}: base must be another recipe's name or path, and bases must end somewhere")
-    return merged(_values(base, bases - 1)[0], values), path
+    theirs = _values(base, bases - 1)[0]
+    if begins_with:
+        by_name = {stage["name"]: stage for stage in theirs.get("stages", [])}
+        if not isinstance(begins_with, list) or not all(name in [*by_name] for name in begins_with):
+            raise ConfigError(f"{path}: begins_with must be a list of {base}'s stages: {', '.join(by_name)}")
+        values["stages"] = [by_name[name] for name in begins_with] + values.get("stages", [])
+    return merged(theirs, values), path
 
 
 def _read(path: Path) -> str:

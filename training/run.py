@@ -108,7 +108,7 @@ def claim(folder: Path, recipe: Recipe) -> None:
 def fixed(recipe: Recipe) -> dict[str, Any]:
     """What must stay the same while a run goes on."""
     values = to_json_object(recipe)
-    for name in ("guidance_scale", "guides_by_photo"):
+    for name in ("guidance_scale", "guides_by_photo", "skip_guidance_layers"):
         del values["model"]["render"][name]
     stages = [{name: value for name, value in stage.items() if name not in STAGES_HOW} for stage in values["stages"]]
     return {name: value for name, value in values.items() if name not in HOW} | {"stages": stages}

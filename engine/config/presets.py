@@ -82,6 +82,7 @@ MINIATURES: dict[str, ModelConfig] = {
             crop_size=64,
             template_vertices=True,
             guides_by_photo=True,
+            skip_guidance_layers=(2,),
             trained=False,
         ),
     ),

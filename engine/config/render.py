@@ -6,6 +6,8 @@ from typing import Literal
 from fantasyid_engine.config.check import above_zero, all_positive, config, holds, one_of, positive
 from fantasyid_engine.config.schema import NetworkConfig
 
+MOST_LAYERS = 1000
+
 
 @config
 class ScheduleConfig:
@@ -36,8 +38,9 @@ class RenderConfig:
     avatar, `picture` takes the picture as the crop.
     `crop_size` is the side of the crop in pixels. With `template_vertices` the mesh's template stands in for vertices
     that a request does not bring and the networks do not read off the photo. With `guides_by_photo` the negative pass
-    leaves out the photo, not the prompt alone, so that guidance strengthens both; it sees the mesh still. `trained` is
-    False where weights come from a seed: the picture is noise.
+    leaves out the photo, not the prompt alone, so that guidance strengthens both; it sees the mesh still. It leaves out
+    the DiT's blocks `skip_guidance_layers` too, so that guidance also leads away from what a weaker model draws
+    (skip-layer guidance: Hyung et al. 2024). `trained` is False where weights come from a seed: the picture is noise.
     """
 
     fps: int = 8
@@ -48,6 +51,7 @@ class RenderConfig:
     crop_size: int = 512
     template_vertices: bool = False
     guides_by_photo: bool = False
+    skip_guidance_layers: tuple[int, ...] = ()
     trained: bool = True
 
     def __post_init__(self) -> None:
@@ -57,6 +61,14 @@ class RenderConfig:
         holds(self, "guidance_scale", 1 <= self.guidance_scale <= 100, "a number from 1 to 100")
         one_of(self, "solver", ("dpm", "ddim"))
         one_of(self, "face", ("detect", "avatar", "picture"))
+        self.check_layers(MOST_LAYERS)
+
+    def check_layers(self, num_layers: int) -> None:
+        """Raises ValueError unless `skip_guidance_layers` are some of that many, but not all."""
+        skips = self.skip_guidance_layers
+        known = isinstance(skips, tuple) and all(type(layer) is int and 0 <= layer < num_layers for layer in skips)
+        fits = known and len(set(skips)) == len(skips) < num_layers
+        holds(self, "skip_guidance_layers", fits, f"a tuple of layers from 0 to {num_layers - 1}, each once, not all")
 
 
 @config
@@ -118,3 +130,4 @@ class ModelConfig:
         ):
             if ours != theirs:
                 raise ValueError(f"ModelConfig: {name} of the DiT is {ours}; VAE or text encoder have {theirs}")
+        self.render.check_layers(dit.num_layers)

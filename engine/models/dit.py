@@ -11,7 +11,7 @@ E time-embedding width, I injections, K identity tokens.
 Source: CogVideoX (Yang et al. 2024), diffusers' `CogVideoXTransformer3DModel`; FantasyID paper, section 3.5.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +73,12 @@ class DiT(nn.Module):
         return self.patch_embed.embed(text_BLC, frames, height, width, image_BFCHW)
 
     def forward(
-        self, latents_BFCHW: Tensor, timestep_B: Tensor, embedded: Embedded, id_kv: Tensor | None = None
+        self,
+        latents_BFCHW: Tensor,
+        timestep_B: Tensor,
+        embedded: Embedded,
+        id_kv: Tensor | None = None,
+        skips: Collection[int] = (),
     ) -> Tensor:
         """One prediction.
 
@@ -82,6 +87,7 @@ class DiT(nn.Module):
             timestep_B: timestep of each batch element [B], or of all [1], any number type.
             embedded: what `embed` returned for this request and size.
             id_kv: keys and values of the face [I, 2, 1 or B, heads, K, d]; None runs the DiT without injection.
+            skips: blocks that are left out, but not the injections behind them.
 
         Returns:
             The prediction (v or epsilon, as trained) [B, F, out_channels, H, W].
@@ -98,7 +104,8 @@ class DiT(nn.Module):
         c_BLD = embedded.text.expand(x_BND.shape[0], -1, -1)
 
         for i, block in enumerate(self.blocks):
-            x_BND, c_BLD = block(x_BND, c_BLD, emb_BE, embedded.cos, embedded.sin)
+            if i not in skips:
+                x_BND, c_BLD = block(x_BND, c_BLD, emb_BE, embedded.cos, embedded.sin)
             if id_kv is not None:
                 x_BND = self.injections(i, x_BND, id_kv, embedded.grid)
 
@@ -106,18 +113,21 @@ class DiT(nn.Module):
         return unpatchify(x_BND, embedded.grid, self.config)
 
     @torch.inference_mode()
-    def predictor(self, id_kv: Tensor, timesteps: Sequence[int]) -> Callable[[Embedded, Tensor, int], Tensor]:
+    def predictor(
+        self, id_kv: Tensor, timesteps: Sequence[int], skips: Collection[int] = ()
+    ) -> Callable[[Embedded, Tensor, int], Tensor]:
         """What `embed` returned, latents [B, F, C, H, W] of any dtype and a timestep -> prediction, for one face.
 
         Args:
             id_kv: keys and values of the face [I, 2, 1 or B, heads, K, d].
             timesteps: those that the render visits.
+            skips: see `forward`.
         """
         weight = self.proj_out.weight
 
         def predict(embedded: Embedded, x_BFCHW: Tensor, t: int) -> Tensor:
             # The latents stay float32 from step to step; the network sees them in its own dtype.
-            return self(x_BFCHW.to(weight.dtype), torch.tensor([t], device=weight.device), embedded, id_kv)
+            return self(x_BFCHW.to(weight.dtype), torch.tensor([t], device=weight.device), embedded, id_kv, skips)
 
         return predict
 

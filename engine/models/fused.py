@@ -18,7 +18,7 @@ B batch, F latent frames, T text then video tokens, L text tokens, N video token
 K identity tokens, C columns of a head. Ground truth: `dit.DiT`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -36,19 +36,19 @@ Face = Sequence[Tensor | Folded]
 
 
 class Tables(NamedTuple):
-    """Of a render's timesteps: adaLN of the blocks [S, M, 6, D], two a block, and of the output [S, 2, D].
-
-    `missing` [S, M + 1, D], at least float32: what the video lies without before each of M products, and behind all.
-    """
+    """Of a render's timesteps: adaLN of the blocks [S, M, 6, D], two a block, and of the output [S, 2, D]."""
 
     timesteps: tuple[int, ...]
     blocks: Tensor
     final: Tensor
-    missing: Tensor
 
 
 class Step(NamedTuple):
-    """`Tables` of one timestep, and of each injection what its queries or logits miss [1 or B, heads * C]."""
+    """`Tables` of one timestep, and what the video misses.
+
+    `missing` [M + 1, D], at least float32: what the video lies without before each of M products, and behind all;
+    `columns`: of each injection what its queries or logits miss [1 or B, heads * C].
+    """
 
     modulations: Tensor
     final: Tensor
@@ -159,20 +159,23 @@ class FusedDiT(nn.Module):
         return self.patch_embed.embed(text_BLC, frames, height, width, image_BFCHW)
 
     @torch.inference_mode()
-    def predictor(self, id_kv: Tensor, timesteps: Sequence[int]) -> Callable[[Embedded, Tensor, int], Tensor]:
+    def predictor(
+        self, id_kv: Tensor, timesteps: Sequence[int], skips: Collection[int] = ()
+    ) -> Callable[[Embedded, Tensor, int], Tensor]:
         """See `DiT.predictor`."""
         face = self.face(id_kv)
-        steps = dict(zip(timesteps, self.steps(timesteps, face), strict=True))
+        steps = dict(zip(timesteps, self.steps(timesteps, face, skips), strict=True))
 
         def predict(embedded: Embedded, x_BFCHW: Tensor, t: int) -> Tensor:
             check_inputs(self.config, x_BFCHW, embedded, id_kv)
-            return self(x_BFCHW.to(self.dtype), steps[t], embedded, face)
+            return self(x_BFCHW.to(self.dtype), steps[t], embedded, face, skips)
 
         return predict
 
-    def steps(self, timesteps: Sequence[int], face: Face) -> list[Step]:
-        """What each of these timesteps brings, for a face that `face` returned."""
-        _, blocks, final, missing = self.tables(timesteps)
+    def steps(self, timesteps: Sequence[int], face: Face, skips: Collection[int] = ()) -> list[Step]:
+        """What each of these timesteps brings, for a face that `face` returned, with these blocks left out."""
+        _, blocks, final = self.tables(timesteps)
+        missing = self._missing(blocks, skips)
         stride = 2 * self._injection.interval
         # A face of another model is left to `check_inputs`, which says what does not fit.
         columns = [
@@ -191,13 +194,14 @@ class FusedDiT(nn.Module):
             for place, modulation in enumerate(self._modulations):
                 blocks[:, place] = modulation.of(emb_SE).unflatten(-1, (6, -1))
             final = self._final_modulation.of(emb_SE).unflatten(-1, (2, -1))
-            kept = self._tables = Tables(tuple(timesteps), blocks, final, self._missing(blocks))
+            kept = self._tables = Tables(tuple(timesteps), blocks, final)
         return kept
 
-    def _missing(self, blocks_SM6D: Tensor) -> Tensor:
-        """Sums of gate times bias over the products so far [S, M + 1, D]."""
+    def _missing(self, blocks_SM6D: Tensor, skips: Collection[int]) -> Tensor:
+        """Sums of gate times bias over the products so far [S, M + 1, D]; a block left out brings none."""
         blocks = [block for block in self.blocks if isinstance(block, FusedBlock)]
         biases_MD = torch.stack([linear.bias for block in blocks for linear in (block.to_out, block.down)])
+        biases_MD[[2 * layer + part for layer in skips for part in (0, 1)]] = 0
         exact = torch.promote_types(biases_MD.dtype, torch.float32)
         return F.pad((blocks_SM6D[:, :, 2].to(exact) * biases_MD).cumsum(1), (0, 0, 1, 0))
 
@@ -207,14 +211,17 @@ class FusedDiT(nn.Module):
             return tuple(id_kv)
         return tuple(fold(layer, kv) for layer, kv in zip(self._sublayers, id_kv, strict=True))
 
-    def forward(self, latents_BFCHW: Tensor, step: Step, embedded: Embedded, face: Face) -> Tensor:
+    def forward(
+        self, latents_BFCHW: Tensor, step: Step, embedded: Embedded, face: Face, skips: Collection[int] = ()
+    ) -> Tensor:
         """One prediction; see `DiT.forward`.
 
         Args:
             latents_BFCHW: noisy latents [B, F, out_channels, H, W] in the model's dtype.
-            step: one of what `steps` returned for this face.
+            step: one of what `steps` returned for this face and `skips`.
             embedded: what `embed` returned.
             face: what `face` returned.
+            skips: blocks that are left out.
         """
         x_BND = self.patch_embed(latents_BFCHW, embedded)
         length = embedded.text.shape[1]
@@ -225,8 +232,9 @@ class FusedDiT(nn.Module):
 
         for i, block in enumerate(self.blocks):
             assert isinstance(block, FusedBlock)
-            block.attend_(h_BTD, missing[2 * i], modulations[2 * i], length, embedded)
-            block.feed_(h_BTD, missing[2 * i + 1], modulations[2 * i + 1], length)
+            if i not in skips:
+                block.attend_(h_BTD, missing[2 * i], modulations[2 * i], length, embedded)
+                block.feed_(h_BTD, missing[2 * i + 1], modulations[2 * i + 1], length)
             turn, rest = divmod(i, self._injection.interval)
             if rest:
                 continue

@@ -1,6 +1,6 @@
 """From a DiT and what a request conditions it on to a `predict` for the loop."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Literal
 
@@ -22,6 +22,7 @@ def dit_predictor(
     scale: float,
     timesteps: Sequence[int],
     guidance: Literal["batched", "in_turn"] = "batched",
+    skips: Collection[int] = (),
 ) -> Predict:
     """A guided `predict` of latents [1, F, C, H, W]; what the steps share is computed here, once.
 
@@ -35,6 +36,7 @@ def dit_predictor(
         scale: guidance scale.
         timesteps: those that the render visits.
         guidance: the two prompts as one batch, or in turn.
+        skips: blocks that the negative pass leaves out; the two go in turn then.
 
     Raises:
         ValueError: a size, text or image latents that the model cannot take.
@@ -42,11 +44,11 @@ def dit_predictor(
     embedded = dit.embed(text_BLC, *size, image_BFCHW)
     if len(text_BLC) == 1:
         return partial(dit.predictor(id_kv[:, :, -1:], timesteps), embedded)
-    if guidance == "batched":
+    if guidance == "batched" and not skips:
         return guided(partial(dit.predictor(id_kv, timesteps), embedded), scale)
-    predicts = [dit.predictor(face, timesteps) for face in id_kv.split(1, dim=2)]
-    negative, positive = (
-        partial(predict, embedded._replace(text=text_1LD))
-        for predict, text_1LD in zip((predicts[0], predicts[-1]), embedded.text.split(1), strict=True)
+    faces, (negative_text, text) = id_kv.split(1, dim=2), embedded.text.split(1)
+    positive = dit.predictor(faces[-1], timesteps)
+    negative = positive if len(faces) == 1 and not skips else dit.predictor(faces[0], timesteps, skips)
+    return guided_in_turn(
+        partial(negative, embedded._replace(text=negative_text)), partial(positive, embedded._replace(text=text)), scale
     )
-    return guided_in_turn(negative, positive, scale)

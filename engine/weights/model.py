@@ -187,6 +187,10 @@ def _check_parts(model: Model, folder: Path) -> None:
     ):
         if ours != theirs:
             raise ConfigError(f"{folder}: its transformer takes {what} {ours}, its VAE or text encoder gives {theirs}")
+    try:
+        model.render.check_layers(dit.num_layers)
+    except ValueError as error:
+        raise ConfigError(f"{folder}: {error}") from None
     if dit.sample_latent_frames % 2 == 0:
         raise ConfigError(
             f"{folder}: its transformer makes {dit.sample_frames} frames, {dit.sample_latent_frames} in latents; "

@@ -1,10 +1,12 @@
 """The named networks are the published ones."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import CogVideoXTransformer3DModel
 
-from fantasyid_engine.config.presets import COGVIDEOX, NETWORKS
+from fantasyid_engine.config.presets import COGVIDEOX, MINIATURES, NETWORKS
 from fantasyid_engine.config.schema import NetworkConfig
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.weights.released_keys import our_name
@@ -39,3 +41,12 @@ def test_networks() -> None:
     paper = NETWORKS["fantasyid-5b-paper"]
     assert (paper.form, paper.num_id_tokens, paper.dit.image_channels) == ("paper", 314, 0)
     assert paper.conditioner.id_dim == paper.dit.dim
+
+
+@pytest.mark.parametrize("layers", [(6,), (-1,), (2, 2), (0, 1, 2, 3, 4, 5), (1.0,), [2]], ids=str)
+def test_layers_to_skip_are_some_of_the_models(layers: tuple[int, ...]) -> None:
+    model = MINIATURES["avatar-mini"]
+    assert model.network.dit.num_layers == 6
+    with pytest.raises(ValueError, match=r"skip_guidance_layers is .*; it must be a tuple of layers from 0 to "):
+        replace(model, render=replace(model.render, skip_guidance_layers=layers))
+    assert replace(model, render=replace(model.render, skip_guidance_layers=(0, 5)))

@@ -12,6 +12,7 @@ from fantasyid_engine.config.render import ScheduleConfig
 from fantasyid_engine.config.schema import NetworkConfig
 from fantasyid_engine.kernels.id_injection import fold
 from fantasyid_engine.models import fused
+from fantasyid_engine.models.block import Block
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.sampling.guidance import Predict
 from fantasyid_engine.sampling.loop import denoise
@@ -108,6 +109,30 @@ def test_the_negative_prompt_may_have_a_face_of_its_own(
         predict(made.latents, 500), negative + SCALE * (positive - negative), rtol=1e-4, atol=1e-3
     )
     plain = dit_predictor(dit, faces, made.text[1:], made.image, SIZE, 1.0, (500,), guidance)
+    torch.testing.assert_close(plain(made.latents, 500), positive, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dit_of", ["eager", "fused", "folded"])
+@torch.inference_mode()
+def test_the_negative_pass_may_skip_blocks(dit_of: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that is skipped is one whose gates are shut."""
+    monkeypatch.setenv("FANTASYID_KERNELS", "torch")
+    made = make(PAPER)
+    whole, positive = by_hand(made, 0, 500), by_hand(made, 1, 500)
+    shut = make(PAPER)
+    for layer in (0, 1):
+        block = shut.network.dit.blocks[layer]
+        assert isinstance(block, Block)
+        for linear in (block.attn_mod.linear, block.ff_mod.linear):
+            for rows in (linear.weight, linear.bias):
+                rows.unflatten(0, (6, -1))[[2, 5]] = 0
+    negative = by_hand(shut, 0, 500)
+    assert (negative - whole).abs().max() > 0.05, "the blocks matter"
+    dit = made.network.dit if dit_of == "eager" else fused.FusedDiT(made.network.dit, folds=dit_of == "folded")
+    predict = dit_predictor(dit, made.id_kv, made.text, made.image, SIZE, SCALE, (500,), "batched", (0, 1))
+    guided = negative + SCALE * (positive - negative)
+    torch.testing.assert_close(predict(made.latents, 500), guided, rtol=1e-4, atol=1e-3)
+    plain = dit_predictor(dit, made.id_kv, made.text[1:], made.image, SIZE, 1.0, (500,), "batched", (0, 1))
     torch.testing.assert_close(plain(made.latents, 500), positive, rtol=1e-4, atol=1e-4)
 
 

@@ -1,6 +1,7 @@
 """The REAL worker with FAULTS PUT IN: words in a prompt say which. For tests.
 
-[oom batched]     the allocator's error from the DiT, for batches of two; in turn it works
+[oom batched]     the allocator's error from the DiT, for batches of two; in turn it works. That there are such
+                  batches, its model's negative pass skips no layers
 [oom once]        from the face stage, the first time only
 [oom]             from the DiT, always
 [boom]            an error that nobody foresaw, from the DiT
@@ -12,6 +13,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,6 +29,7 @@ from fantasyid_engine.server.worker.__main__ import main
 from fantasyid_engine.server.worker.channel import leave
 from fantasyid_engine.server.worker.report import Reporter
 from fantasyid_engine.server.worker.self_test import check_device
+from fantasyid_engine.weights.model import Model, load_model
 
 
 class Faults:
@@ -73,6 +76,11 @@ def faulty_predictor(*arguments: Any) -> Callable[[Tensor, int], Tensor]:
     return faulty
 
 
+def load_batching(*arguments: Any, **options: Any) -> Model:
+    model = load_model(*arguments, **options)
+    return replace(model, render=replace(model.render, skip_guidance_layers=()))
+
+
 def check(device: torch.device) -> None:
     if faults("broken"):
         raise DeviceError("this fault was put in: the device does not compute any more")
@@ -81,4 +89,5 @@ def check(device: torch.device) -> None:
 
 if __name__ == "__main__":
     engine.dit_predictor, render.Reporter, render.check_device = faulty_predictor, FaultyReporter, check
+    engine.load_model = load_batching
     leave(main())

@@ -17,7 +17,7 @@ name = "mine"
 [train]
 clips = 7
 [model.change.network.dit]
-num_layers = 2
+num_layers = 4
 """
 
 
@@ -37,7 +37,7 @@ def test_defaults_are_the_papers() -> None:
 def test_the_miniature_is_in_the_package() -> None:
     recipe = read_recipe("avatar-mini")
     kinds = ["vae", "vae", "text", "diffusion", "tower", "tower", "diffusion", "tower"]
-    assert [stage.kind for stage in recipe.stages] == kinds + 4 * ["diffusion"]
+    assert [stage.kind for stage in recipe.stages] == kinds + 5 * ["diffusion"]
     assert recipe.model.network.shape is not None and len(recipe.model.network.shape.names) == 16
     vae = recipe.stages[0]
     assert isinstance(vae, VaeStage) and 0 < vae.image_steps < vae.image_steps + vae.crop_steps < vae.steps
@@ -52,7 +52,7 @@ def test_each_row_of_table_3_is_a_recipe_of_both_sizes() -> None:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_rows_change_one_thing(row: str) -> None:
-    full, recipe = read_recipe("avatar-mini"), read_recipe(f"avatar-mini-without-{row.replace('_', '-')}")
+    full, recipe = read_recipe("avatar-mini-table3"), read_recipe(f"avatar-mini-without-{row.replace('_', '-')}")
     assert recipe.without == (row,) and recipe.stages == full.stages and recipe.train == full.train
     conditioner, injection = recipe.model.network.conditioner, recipe.model.network.dit.injection
     assert isinstance(conditioner, PaperConditionerConfig) and injection is not None
@@ -65,9 +65,30 @@ def test_rows_change_one_thing(row: str) -> None:
 
 def test_a_recipe_of_ones_own_changes_a_base(tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, OWN))
-    assert recipe.name == "mine" and recipe.model.network.dit.num_layers == 2
+    assert recipe.name == "mine" and recipe.model.network.dit.num_layers == 4
     assert recipe.train == AvatarData(people=20_000, clips=7, edited_share=0.25)
     assert recipe.stages == read_recipe("avatar-mini").stages
+
+
+def test_begins_with_stages_of_the_base(tmp_path: Path) -> None:
+    """Table 3's budget shares what comes before the face with the miniature's recipe, to the letter."""
+    full, table3 = read_recipe("avatar-mini"), read_recipe("avatar-mini-table3")
+    assert [stage.name for stage in table3.stages] == [
+        *("vae", "vae-again", "text", "base", "tower"),
+        *("face", "pictures", "clips"),
+    ]
+    assert table3.stages[:5] == full.stages[:5] and table3.model == full.model and table3.train == full.train
+    last = read_recipe(written(tmp_path, 'base = "avatar-mini"\nname = "mine"\nbegins_with = ["base"]\n'))
+    assert last.stages == (full.stages[3],)
+
+
+@pytest.mark.parametrize("names", ['["vae", "nothing"]', '"vae"', "[[]]"])
+def test_begins_with_what_the_base_has(tmp_path: Path, names: str) -> None:
+    path = written(tmp_path, f'base = "avatar-mini"\nbegins_with = {names}\n')
+    with pytest.raises(
+        ConfigError, match=r"begins_with must be a list of avatar-mini's stages: vae, vae-again, text, b"
+    ):
+        read_recipe(path)
 
 
 def test_tables_merge_and_all_else_replaces() -> None:

@@ -345,8 +345,12 @@ def test_options_that_are_not_run(released: Path, part: str, name: str, value: A
         ),
         (lambda model: replace(model, text_encoder=text_encoder(32, 384)), "text width 24, .* gives 32"),
         (lambda model: replace(model, text_encoder=text_encoder(24, 300)), "tokenizer has 384 tokens, .* encoder 300"),
+        (
+            lambda model: replace(model, render=RenderConfig(skip_guidance_layers=(3,))),
+            r"skip_guidance_layers is \(3,\); it must be a tuple of layers from 0 to 2",
+        ),
     ],
-    ids=["latent channels", "temporal compression", "text width", "tokenizer"],
+    ids=["latent channels", "temporal compression", "text width", "tokenizer", "layers to skip"],
 )
 def test_parts_that_do_not_go_together(tmp_path: Path, change: Callable[[Model], Model], message: str) -> None:
     save_model(change(paper_model()), tmp_path / "model")
