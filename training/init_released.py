@@ -30,15 +30,13 @@ from fantasyid_engine.config.schema import (
     ResConvConfig,
 )
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.models.conditioner import Conditioner
 from fantasyid_engine.models.dit import DiT
 from fantasyid_engine.models.face_abstractor import FaceAbstractor, ReleasedFaceAbstractor
-from fantasyid_engine.models.injection import Injections
 from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.training.ablation import ablated
+from fantasyid_engine.training.new_face import SIGMA, drawn_face
 from fantasyid_engine.weights.folder import describe, model_files
-from fantasyid_engine.weights.load import build_on_meta
 from fantasyid_engine.weights.model import load_model, save_model
 from fantasyid_engine.weights.shards import reading
 
@@ -99,20 +97,14 @@ def paper_form(released: NetworkConfig) -> NetworkConfig:
 
 def _begun(released: Network, config: NetworkConfig, hierarchy: MeshHierarchy, source: Path, seed: int) -> Network:
     """The network of `config`. What is taken over is shared with `released`, not copied."""
-    network, injection = build_on_meta(config, hierarchy, source), config.dit.injection
-    assert injection is not None, "NetworkConfig refuses this"
-    count = config.dit.num_injections
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        network.conditioner = Conditioner(config.conditioner, injection, count, hierarchy)
-        network.dit.injections = Injections(count, config.dit.dim, injection)
+    network = drawn_face(config, hierarchy, source, seed)
     _take_over(network.dit, _without_image(released.dit))
     network.tower = released.tower
     mine, theirs = network.conditioner.abstractor, released.conditioner.abstractor
     if isinstance(mine, FaceAbstractor) and isinstance(theirs, ReleasedFaceAbstractor):
         _take_over(mine, _one_table(theirs.abstractor))
     if config.takes_vertices:
-        network.conditioner.get_buffer("vertex_net.sigma").fill_(IDENTITY_SIGMA)
+        network.conditioner.get_buffer(SIGMA).fill_(IDENTITY_SIGMA)
     return network.to_dtype(released.tower.cls_token.dtype).eval().requires_grad_(False)
 
 

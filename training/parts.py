@@ -18,7 +18,9 @@ from fantasyid_engine.errors import ConfigError, WeightsError, some_of
 from fantasyid_engine.runtime.device import DTYPES
 from fantasyid_engine.training.avatar.mesh import avatar_hierarchy, fit_to_avatars
 from fantasyid_engine.training.avatar.words import make_tokenizer
+from fantasyid_engine.training.new_face import with_new_face
 from fantasyid_engine.training.recipe import Recipe
+from fantasyid_engine.training.start import model_folder
 from fantasyid_engine.weights.model import Model, load_model
 from fantasyid_engine.weights.untrained import untrained_model
 
@@ -39,7 +41,10 @@ def start_model(recipe: Recipe) -> Model:
         if recipe.avatars:
             fit_to_avatars(model)
         return model
-    model = load_model(Path(recipe.start), dtype=DTYPES[recipe.frozen])
+    source = model_folder(recipe.start)
+    model = load_model(source, dtype=DTYPES[recipe.frozen])
+    if recipe.new_face:
+        return with_new_face(model, recipe.model.network, source, recipe.seed)
     if model.network.config != recipe.model.network:
         raise ConfigError(
             f"{recipe.start} holds another network than this recipe; make it with fantasyid-engine train init"

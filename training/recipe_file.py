@@ -6,7 +6,8 @@
     without = ["face_vertices"]       a row of the paper's Table 3
     [model]
     preset = "avatar-mini"            the networks: a preset's, or
-    folder = "models/start"           a model folder's, with its weights
+    folder = "models/start"           a model folder's, with its weights; "avatar-mini" is the package's
+    new_face = true                   but for conditioner and injections, which start anew
     [model.change.network.dit]        fields of `ModelConfig` that are other than a preset's
     num_layers = 8
     [train] [validation] [[stages]]   fields of `Recipe`
@@ -25,7 +26,7 @@ from fantasyid_engine.config.serialise import from_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.ablation import ablated, differs
 from fantasyid_engine.training.recipe import Recipe
-from fantasyid_engine.training.start import read_model_config
+from fantasyid_engine.training.start import model_folder, read_model_config
 
 MOST_BASES = 8
 
@@ -43,13 +44,15 @@ def read_recipe(source: str) -> Recipe:
     """
     values, path = _values(source, MOST_BASES)
     model = values.pop("model", None)
-    if not isinstance(model, dict) or not set(model) <= {"preset", "folder", "change"}:
-        raise ConfigError(f"{path}: it needs a table [model] with preset or folder, and change alone besides")
+    if not isinstance(model, dict) or not set(model) <= {"preset", "folder", "change", "new_face"}:
+        raise ConfigError(f"{path}: it needs a table [model] with preset or folder, and change or new_face alone besides")
     config = _model(model, path)
     without = values.get("without", [])
+    values["new_face"] = model.get("new_face", False)
     if "folder" in model:
         values["start"] = model["folder"]
-        lacking = differs(config.network, without) if isinstance(without, list) else []
+        anew = values["new_face"] or not isinstance(without, list)
+        lacking = [] if anew else differs(config.network, without)
         if lacking:
             raise ConfigError(
                 f"{path}: {model['folder']} has what this recipe is without ({', '.join(lacking)}); make a folder "
@@ -114,9 +117,10 @@ def _model(model: dict[str, Any], path: Path) -> ModelConfig:
     if folder is not None:
         if change:
             raise ConfigError(f"{path}: a model from a folder is as it is; leave out [model.change]")
-        if not Path(str(folder)).is_dir():
+        found = model_folder(str(folder))
+        if not found.is_dir():
             raise ConfigError(f"{path}: no model folder at {folder}; make it with fantasyid-engine train init")
-        return read_model_config(Path(folder))
+        return read_model_config(found)
     if preset not in MINIATURES:
         raise ConfigError(f"{path}: there is no preset {preset!r} to train from; there is {', '.join(MINIATURES)}")
     if not isinstance(change, dict):

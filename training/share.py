@@ -1,7 +1,7 @@
 """A new run that begins with what another one has made: the same run on another machine, or a row of Table 3.
 
 Rows differ in the way of the face alone: they take over stages up to the first with ID tokens, others
-all that they have in common. Clips and latents are linked where disks can.
+all that they have in common, and runs that start from other weights none. Clips and latents are linked where disks can.
 """
 
 import os
@@ -21,19 +21,21 @@ def share_stages(recipe: Recipe, folder: Path, source: Path) -> list[str]:
     Args:
         recipe: of the new run.
         folder: of the new run.
-        source: a run of a recipe with the same clips and the same model, but for conditioner and injections.
+        source: a run of a recipe with the same clips and, where both start from the same, the same model but for
+            conditioner and injections.
 
     Returns:
-        Names of the stages that were taken over.
+        Names of the stages that were taken over; none where clips alone are shared.
 
     Raises:
-        ConfigError: the recipes have not the same clips or model, or nothing in common that is finished.
+        ConfigError: the recipes have not the same clips or model, or nothing of it is made yet.
         OutputError: the folder exists and is not empty, or cannot be written.
     """
     theirs = read_recipe_of(source)
+    one_start = (recipe.start, recipe.new_face) == (theirs.start, theirs.new_face)
     for what, ours, other in (
-        ("clips", (recipe.train, recipe.validation, recipe.views), (theirs.train, theirs.validation, theirs.views)),
-        ("model or seed", _without_face(recipe), _without_face(theirs)),
+        ("clips", _clips(recipe), _clips(theirs)),
+        ("model or seed", one_start and _without_face(recipe), one_start and _without_face(theirs)),
     ):
         if ours != other:
             raise ConfigError(f"{source} has other {what} than this recipe; its stages cannot be shared")
@@ -41,11 +43,11 @@ def share_stages(recipe: Recipe, folder: Path, source: Path) -> list[str]:
     one_face = (recipe.model.network, recipe.without) == (theirs.model.network, theirs.without)
     for number, (stage, other) in enumerate(zip(fixed(recipe)["stages"], fixed(theirs)["stages"], strict=False)):
         other_face = _has_id_tokens(recipe.stages[number]) and not one_face
-        if stage != other or other_face or not result_path(source, theirs, number).is_file():
+        if not one_start or stage != other or other_face or not result_path(source, theirs, number).is_file():
             break
         taken.append(stage["name"])
-    if not taken:
-        raise ConfigError(f"{source} has no finished stage that this recipe has too")
+    if not taken and not (source / "data").is_dir():
+        raise ConfigError(f"{source} has neither clips nor a finished stage that this recipe has too")
     with atomic_folder(folder) as place:
         claim(place, recipe)
         (place / "stages").mkdir()
@@ -62,12 +64,20 @@ def _has_id_tokens(stage: Stage) -> bool:
     return isinstance(stage, DiffusionStage) and stage.faces
 
 
+def _clips(recipe: Recipe) -> object:
+    """What clips are and how they are rendered; latents lie under the names of the weights that made them."""
+    model = recipe.model
+    dit, tower = model.network.dit, model.network.tower
+    sides = dit.sample_height, dit.sample_width, dit.sample_frames, tower.image_size, model.render.crop_size
+    return recipe.train, recipe.validation, recipe.views, recipe.avatars, *sides
+
+
 def _without_face(recipe: Recipe) -> object:
     network = recipe.model.network
     model = recipe.model
     parts = network.tower, network.shape, network.mesh, replace(network.dit, injection=None)
     render = fixed(recipe)["model"]["render"]
-    return *parts, model.vae, model.text, model.schedule, render, recipe.avatars, recipe.seed, recipe.start
+    return *parts, model.vae, model.text, model.schedule, render, recipe.seed
 
 
 def _link(source: str | Path, target: str | Path) -> None:

@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
+from fantasyid_engine.config.presets import MINIATURES
 from fantasyid_engine.config.render import ModelConfig, RenderConfig, TextConfig, VaeConfig
 from fantasyid_engine.config.serialise import from_json_object, read_json_object
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.weights.folder import describe, model_files
 from fantasyid_engine.weights.parts import read_schedule
 from fantasyid_engine.weights.shards import reading
+from fantasyid_engine.weights.shipped import MODELS
+
+
+def model_folder(start: str) -> Path:
+    """The folder of a model to start from: that of the package's by its name, any other by its path."""
+    return MODELS / start if start in MINIATURES else Path(start)
 
 
 def read_model_config(folder: Path) -> ModelConfig:

@@ -80,7 +80,8 @@ def run_command(
                 wanted = cut_down(wanted, processes=int(os.environ.get("WORLD_SIZE", "1")))
             # Processes that torchrun started wait for the first one when they open their group.
             if stages_of and os.environ.get("RANK", "0") == "0" and not (out / "recipe.json").is_file():
-                say(f"begins with {', '.join(share_stages(wanted, out, stages_of))} of {stages_of}")
+                taken = share_stages(wanted, out, stages_of) or ["the clips"]
+                say(f"begins with {', '.join(taken)} of {stages_of}")
             train_recipe(wanted, out, say, cpu=cpu, interrupted=lambda: bool(signals))
         except Cancelled as stop:
             complain(f"{stop}; the same command goes on")

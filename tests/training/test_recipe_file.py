@@ -70,16 +70,17 @@ def test_a_recipe_of_ones_own_changes_a_base(tmp_path: Path) -> None:
     assert recipe.stages == read_recipe("avatar-mini").stages
 
 
-def test_begins_with_stages_of_the_base(tmp_path: Path) -> None:
-    """Table 3's budget shares what comes before the face with the miniature's recipe, to the letter."""
+def test_table_3_learns_faces_anew(tmp_path: Path) -> None:
+    """From the package's model, on the clips that it was made with."""
     full, table3 = read_recipe("avatar-mini"), read_recipe("avatar-mini-table3")
-    assert [stage.name for stage in table3.stages] == [
-        *("vae", "vae-again", "text", "base", "tower"),
-        *("face", "pictures", "clips"),
-    ]
-    assert table3.stages[:5] == full.stages[:5] and table3.model == full.model and table3.train == full.train
+    assert (table3.start, table3.new_face) == ("avatar-mini", True)
+    assert (table3.train, table3.validation, table3.views) == (full.train, full.validation, full.views)
+    assert table3.model.network == full.model.network
+
+
+def test_begins_with_stages_of_the_base(tmp_path: Path) -> None:
     last = read_recipe(written(tmp_path, 'base = "avatar-mini"\nname = "mine"\nbegins_with = ["base"]\n'))
-    assert last.stages == (full.stages[3],)
+    assert last.stages == (read_recipe("avatar-mini").stages[3],)
 
 
 @pytest.mark.parametrize("names", ['["vae", "nothing"]', '"vae"', "[[]]"])
@@ -119,6 +120,8 @@ def test_smoke_passes_through_everything_with_little() -> None:
         ('base = "avatar-mini"\n[model.change.network.dit]\nnum_layers = 0', "num_layers"),
         ('base = "avatar-mini"\n[model]\nfolder = "x"', "needs a preset or a folder, and not both"),
         ('name = "x"', "it needs a table [model] with preset or folder"),
+        ('base = "avatar-mini"\n[model]\nnew_face = true', "Recipe.new_face is True; it must be false where no folder"),
+        ('base = "avatar-mini"\n[model]\nface = "new"', "with preset or folder, and change or new_face alone besides"),
         ('[model]\npreset = "huge"', "there is no preset 'huge' to train from; there is avatar-mini"),
         ('[model]\nfolder = "nowhere"', "no model folder at nowhere; make it with fantasyid-engine train init"),
         ('base = "own.toml"', "bases must end somewhere"),

@@ -89,9 +89,23 @@ def test_a_stage_that_is_not_finished_ends_it(finished: Path, tmp_path: Path) ->
     result_path(finished, tiny(), 1).unlink()
     assert share_stages(tiny(), tmp_path / "row", finished) == ["vae"]
     result_path(finished, tiny(), 0).unlink()
-    with pytest.raises(ConfigError, match="no finished stage"):
+    shutil.rmtree(finished / "data")
+    with pytest.raises(ConfigError, match="neither clips nor a finished stage"):
         share_stages(tiny(), tmp_path / "other", finished)
     assert not (tmp_path / "other").exists()
+
+
+def test_runs_that_start_from_other_weights_share_clips_alone(finished: Path, tmp_path: Path) -> None:
+    """Whatever their models are, as long as these take the same clips."""
+    model = tiny().model
+    wider = replace(model, text=replace(model.text, mlp_dim=256))
+    recipe, folder = replace(tiny(), start="a-model", new_face=True, model=wider), tmp_path / "row"
+    assert share_stages(recipe, folder, finished) == []
+    assert not result_path(folder, recipe, 0).exists()
+    assert (folder / "data" / "train" / "index.json").samefile(finished / "data" / "train" / "index.json")
+    larger = replace(recipe, model=replace(model, render=replace(model.render, crop_size=48)))
+    with pytest.raises(ConfigError, match="other clips"):
+        share_stages(larger, tmp_path / "other", finished)
 
 
 def test_other_clips_or_models_are_refused(finished: Path, tmp_path: Path) -> None:
