@@ -1,4 +1,6 @@
-"""A trained model whose face modules start anew: what the rows of Table 3 have in common, and one that learns other faces.
+"""A trained model whose face modules start anew: what the rows of Table 3 have in common.
+
+It knows what people look like and do, and of nobody in particular:
 
     DiT          blocks, norms, output, positions    as they are
                  injections                          new; F_l gives zero, so that nothing is injected at first

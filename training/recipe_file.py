@@ -45,7 +45,9 @@ def read_recipe(source: str) -> Recipe:
     values, path = _values(source, MOST_BASES)
     model = values.pop("model", None)
     if not isinstance(model, dict) or not set(model) <= {"preset", "folder", "change", "new_face"}:
-        raise ConfigError(f"{path}: it needs a table [model] with preset or folder, and change or new_face alone besides")
+        raise ConfigError(
+            f"{path}: it needs a table [model] with preset or folder, and change or new_face alone besides"
+        )
     config = _model(model, path)
     without = values.get("without", [])
     values["new_face"] = model.get("new_face", False)

@@ -71,8 +71,12 @@ def test_what_does_not_fit() -> None:
     model = tiny_model()
     config = model.network.config
     deeper = replace(config, dit=replace(config.dit, num_layers=config.dit.num_layers + 1))
-    with pytest.raises(ConfigError, match="^a-model differs from this recipe's network in more than its face modules$"):
+    with pytest.raises(
+        ConfigError, match=r"^a-model differs from this recipe's network in more than its face modules$"
+    ):
         with_new_face(model, deeper, HERE, 0)
     blind = with_new_face(model, ablated(config, ["face_vertices"]), HERE, 0)
-    with pytest.raises(ConfigError, match="^a-model knows of no vertices, and this recipe takes them; begin with a mo"):
+    with pytest.raises(
+        ConfigError, match=r"^a-model knows of no vertices, and this recipe takes them; begin with a mo"
+    ):
         with_new_face(blind, config, HERE, 0)
