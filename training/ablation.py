@@ -40,11 +40,6 @@ def ablated(network: NetworkConfig, without: Sequence[str]) -> NetworkConfig:
     return replace(network, conditioner=conditioner, dit=replace(network.dit, injection=injection))
 
 
-def differs(network: NetworkConfig, without: Sequence[str]) -> list[str]:
-    """Those of the rows that a network is not without."""
-    return [row for row in without if ablated(network, [row]) != network]
-
-
 def _q_former(abstractor: AbstractorConfig | QFormerConfig) -> QFormerConfig:
     """As many layers, tokens and channels as the abstractor that it stands in for."""
     if isinstance(abstractor, QFormerConfig):

@@ -35,7 +35,7 @@ from fantasyid_engine.models.face_abstractor import FaceAbstractor, ReleasedFace
 from fantasyid_engine.models.mesh import MeshHierarchy
 from fantasyid_engine.models.network import Network
 from fantasyid_engine.training.ablation import ablated
-from fantasyid_engine.training.new_face import SIGMA, drawn_face
+from fantasyid_engine.training.row import drawn_face
 from fantasyid_engine.weights.folder import describe, model_files
 from fantasyid_engine.weights.model import load_model, save_model
 from fantasyid_engine.weights.shards import reading
@@ -104,7 +104,7 @@ def _begun(released: Network, config: NetworkConfig, hierarchy: MeshHierarchy, s
     if isinstance(mine, FaceAbstractor) and isinstance(theirs, ReleasedFaceAbstractor):
         _take_over(mine, _one_table(theirs.abstractor))
     if config.takes_vertices:
-        network.conditioner.get_buffer(SIGMA).fill_(IDENTITY_SIGMA)
+        network.conditioner.get_buffer("vertex_net.sigma").fill_(IDENTITY_SIGMA)
     return network.to_dtype(released.tower.cls_token.dtype).eval().requires_grad_(False)
 
 

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from fantasyid_engine.atomic import atomic_file
 from fantasyid_engine.errors import ConfigError, WeightsError, some_of
 from fantasyid_engine.runtime.device import DTYPES
+from fantasyid_engine.training.ablation import ablated
 from fantasyid_engine.training.avatar.mesh import avatar_hierarchy, fit_to_avatars
 from fantasyid_engine.training.avatar.words import make_tokenizer
-from fantasyid_engine.training.new_face import with_new_face
 from fantasyid_engine.training.recipe import Recipe
+from fantasyid_engine.training.row import as_row
 from fantasyid_engine.training.start import model_folder
 from fantasyid_engine.weights.model import Model, load_model
 from fantasyid_engine.weights.untrained import untrained_model
@@ -43,13 +44,14 @@ def start_model(recipe: Recipe) -> Model:
         return model
     source = model_folder(recipe.start)
     model = load_model(source, dtype=DTYPES[recipe.frozen])
-    if recipe.new_face:
-        return with_new_face(model, recipe.model.network, source, recipe.seed)
-    if model.network.config != recipe.model.network:
+    theirs, ours = model.network.config, recipe.model.network
+    if theirs == ours:
+        return model
+    if ablated(theirs, recipe.without) != ours:
         raise ConfigError(
             f"{recipe.start} holds another network than this recipe; make it with fantasyid-engine train init"
         )
-    return model
+    return as_row(model, ours, source, recipe.seed)
 
 
 def named_parts(model: Model) -> dict[str, nn.Module]:

@@ -289,9 +289,8 @@ class Recipe:
         name: what the model is called.
         model: what is trained; of a run that starts from `start`, what that folder holds.
         start: model folder to start from; None starts from weights drawn from `seed`.
-        new_face: of `start`, conditioner and injections start anew, drawn from `seed`.
         avatars: the model is of rendered avatars: its mesh and its shape regressor are theirs.
-        without: rows of the paper's Table 3 that this is; see `ROWS`.
+        without: rows of the paper's Table 3 that this is; see `ROWS`. What they change of `start` is drawn from `seed`.
         views: reference pictures a clip, of which one is drawn each time.
         train: the clips to learn from.
         validation: clips to measure on; None measures nothing.
@@ -308,7 +307,6 @@ class Recipe:
     name: str
     model: ModelConfig
     start: str | None = None
-    new_face: bool = False
     avatars: bool = False
     without: tuple[Literal["face_abstractor", "multi_view", "face_vertices", "layer_aware_injection"], ...] = ()
     views: int = 6
@@ -334,7 +332,6 @@ class Recipe:
         holds(self, "model", channels == 0, "text-to-video: with image channels the photo would enter twice")
         mixed = self.frozen == "bfloat16" and self.precision == "float32"
         holds(self, "frozen", not mixed, "float32 where precision is")
-        holds(self, "new_face", self.start is not None or not self.new_face, "false where no folder is started from")
         holds(self, "without", len(set(self.without)) == len(self.without), "each row once")
 
     @property

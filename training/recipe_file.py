@@ -3,11 +3,10 @@
     base = "avatar-mini"              another recipe, whose values this one changes; tables merge, all else replaces
     name = "my-model"
     begins_with = ["vae", "base"]     stages of the base, by name, that come before this recipe's own
-    without = ["face_vertices"]       a row of the paper's Table 3
+    without = ["face_vertices"]       a row of the paper's Table 3; what it changes of a folder's model starts anew
     [model]
     preset = "avatar-mini"            the networks: a preset's, or
     folder = "models/start"           a model folder's, with its weights; "avatar-mini" is the package's
-    new_face = true                   but for conditioner and injections, which start anew
     [model.change.network.dit]        fields of `ModelConfig` that are other than a preset's
     num_layers = 8
     [train] [validation] [[stages]]   fields of `Recipe`
@@ -24,7 +23,7 @@ from fantasyid_engine.config.presets import MINIATURES
 from fantasyid_engine.config.render import ModelConfig
 from fantasyid_engine.config.serialise import from_json_object, to_json_object
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.training.ablation import ablated, differs
+from fantasyid_engine.training.ablation import ablated
 from fantasyid_engine.training.recipe import Recipe
 from fantasyid_engine.training.start import model_folder, read_model_config
 
@@ -44,22 +43,11 @@ def read_recipe(source: str) -> Recipe:
     """
     values, path = _values(source, MOST_BASES)
     model = values.pop("model", None)
-    if not isinstance(model, dict) or not set(model) <= {"preset", "folder", "change", "new_face"}:
-        raise ConfigError(
-            f"{path}: it needs a table [model] with preset or folder, and change or new_face alone besides"
-        )
+    if not isinstance(model, dict) or not set(model) <= {"preset", "folder", "change"}:
+        raise ConfigError(f"{path}: it needs a table [model] with preset or folder, and change alone besides")
     config = _model(model, path)
-    without = values.get("without", [])
-    values["new_face"] = model.get("new_face", False)
     if "folder" in model:
         values["start"] = model["folder"]
-        anew = values["new_face"] or not isinstance(without, list)
-        lacking = [] if anew else differs(config.network, without)
-        if lacking:
-            raise ConfigError(
-                f"{path}: {model['folder']} has what this recipe is without ({', '.join(lacking)}); make a folder "
-                f"with fantasyid-engine train init --without {lacking[0]}"
-            )
     values["model"] = to_json_object(config)
     recipe = from_json_object(Recipe, values, path)
     return replace(recipe, model=replace(config, network=ablated(config.network, recipe.without)))

@@ -32,7 +32,7 @@ def share_stages(recipe: Recipe, folder: Path, source: Path) -> list[str]:
         OutputError: the folder exists and is not empty, or cannot be written.
     """
     theirs = read_recipe_of(source)
-    one_start = (recipe.start, recipe.new_face) == (theirs.start, theirs.new_face)
+    one_start = recipe.start == theirs.start
     for what, ours, other in (
         ("clips", _clips(recipe), _clips(theirs)),
         ("model or seed", one_start and _without_face(recipe), one_start and _without_face(theirs)),

@@ -70,10 +70,10 @@ def test_a_recipe_of_ones_own_changes_a_base(tmp_path: Path) -> None:
     assert recipe.stages == read_recipe("avatar-mini").stages
 
 
-def test_table_3_learns_faces_anew(tmp_path: Path) -> None:
-    """From the package's model, on the clips that it was made with."""
+def test_table_3_goes_on_with_the_packages_model() -> None:
+    """On the clips that it was made with."""
     full, table3 = read_recipe("avatar-mini"), read_recipe("avatar-mini-table3")
-    assert (table3.start, table3.new_face) == ("avatar-mini", True)
+    assert table3.start == "avatar-mini"
     assert (table3.train, table3.validation, table3.views) == (full.train, full.validation, full.views)
     assert table3.model.network == full.model.network
 
@@ -120,8 +120,7 @@ def test_smoke_passes_through_everything_with_little() -> None:
         ('base = "avatar-mini"\n[model.change.network.dit]\nnum_layers = 0', "num_layers"),
         ('base = "avatar-mini"\n[model]\nfolder = "x"', "needs a preset or a folder, and not both"),
         ('name = "x"', "it needs a table [model] with preset or folder"),
-        ('base = "avatar-mini"\n[model]\nnew_face = true', "Recipe.new_face is True; it must be false where no folder"),
-        ('base = "avatar-mini"\n[model]\nface = "new"', "with preset or folder, and change or new_face alone besides"),
+        ('base = "avatar-mini"\n[model]\nface = "new"', "with preset or folder, and change alone besides"),
         ('[model]\npreset = "huge"', "there is no preset 'huge' to train from; there is avatar-mini"),
         ('[model]\nfolder = "nowhere"', "no model folder at nowhere; make it with fantasyid-engine train init"),
         ('base = "own.toml"', "bases must end somewhere"),

@@ -99,7 +99,7 @@ def test_runs_that_start_from_other_weights_share_clips_alone(finished: Path, tm
     """Whatever their models are, as long as these take the same clips."""
     model = tiny().model
     wider = replace(model, text=replace(model.text, mlp_dim=256))
-    recipe, folder = replace(tiny(), start="a-model", new_face=True, model=wider), tmp_path / "row"
+    recipe, folder = replace(tiny(), start="a-model", model=wider), tmp_path / "row"
     assert share_stages(recipe, folder, finished) == []
     assert not result_path(folder, recipe, 0).exists()
     assert (folder / "data" / "train" / "index.json").samefile(finished / "data" / "train" / "index.json")
