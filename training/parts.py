@@ -44,14 +44,14 @@ def start_model(recipe: Recipe) -> Model:
         return model
     source = model_folder(recipe.start)
     model = load_model(source, dtype=DTYPES[recipe.frozen])
-    theirs, ours = model.network.config, recipe.model.network
-    if theirs == ours:
+    found, wanted = model.network.config, recipe.model.network
+    if found == wanted:
         return model
-    if ablated(theirs, recipe.without) != ours:
+    if ablated(found, recipe.without) != wanted:
         raise ConfigError(
             f"{recipe.start} holds another network than this recipe; make it with fantasyid-engine train init"
         )
-    return as_row(model, ours, source, recipe.seed)
+    return as_row(model, wanted, source, recipe.seed)
 
 
 def named_parts(model: Model) -> dict[str, nn.Module]:

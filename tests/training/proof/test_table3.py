@@ -6,10 +6,18 @@ from typer.testing import CliRunner
 
 from fantasyid_engine.cli import app
 from fantasyid_engine.errors import ConfigError
-from fantasyid_engine.training.proof.files import report_json
+from fantasyid_engine.training.proof.files import read_report, report_json
 from fantasyid_engine.training.proof.table3 import table3
 from tests.training.proof.cases import REPORT, row
 
+ROOT = Path(__file__).parents[3]
+TRAINED = {
+    "w/o FA": "without-face-abstractor",
+    "w/o MFC": "without-multi-view",
+    "w/o FV": "without-face-vertices",
+    "w/o LACSI": "without-layer-aware-injection",
+    "FantasyID": "full",
+}
 MARKDOWN = """\
 |  | FID-avatar ↓ | RS ↑ | IFS ↑ | FM ↑ | rank-1 ↑ | adherence ↑ |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |
@@ -20,6 +28,12 @@ MARKDOWN = """\
 def test_a_row_a_model() -> None:
     without = replace(REPORT, rows=(row("true"), row("ours", 0.5)))
     assert table3({"w/o FV": without, "FantasyID": REPORT}).markdown() == MARKDOWN
+
+
+def test_the_miniatures_table_is_what_its_reports_say() -> None:
+    runs, docs = ROOT / "training" / "runs" / "avatar-mini-table3", ROOT / "docs" / "training" / "README.md"
+    made = table3({name: read_report(runs / folder / "report.json") for name, folder in TRAINED.items()}).markdown()
+    assert made in docs.read_text(encoding="utf-8")
 
 
 def test_reports_of_other_people_do_not_compare() -> None:
