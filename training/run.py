@@ -47,8 +47,8 @@ from fantasyid_engine.training.validation import show_validation
 from fantasyid_engine.weights.model import Model
 
 FORMAT = "fantasyid-run-1"
-HOW = ("parallel", "arcface", "log_every")
-"""Fields of a recipe that may be other ones when a run goes on."""
+HOW = ("parallel", "arcface", "log_every", "precision")
+"""Fields of a recipe that may be other ones when a run goes on; which precision is fast is the machine's."""
 STAGES_HOW = (
     *("optimiser", "spike_factor", "micro_batch", "checkpointing"),
     *("checkpoint_every", "keep_last", "validate_every", "videos", "video_steps"),

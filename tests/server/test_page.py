@@ -7,16 +7,12 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
 from fantasyid_engine.server.jobs import LOCAL
 from tests.server.browsing import MINIATURE, Desk
 from tests.server.serving import Running
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.browser
 MAKE_FILE = """([base64, name, type]) => {
@@ -30,7 +26,8 @@ MAKE_FILE = """([base64, name, type]) => {
 def test_a_video_from_its_photo_to_its_player(look: Callable[..., Desk], server: Running, photo: bytes) -> None:
     desk = look(server, permissions=["clipboard-read", "clipboard-write"])
     assert desk.at("#model").inner_text().replace("\u00d7", "x") == "avatar-mini · 64 x 64 pixels · 9 frames, 1.1 s"
-    assert desk.at("#notice").inner_text() == MINIATURE and desk.at("#empty").is_visible()
+    assert desk.at("#notice").inner_text() == MINIATURE
+    desk.at("#empty").wait_for()
     desk.page.evaluate("""() => {
       window.seen = new Set();
       new MutationObserver(() => {

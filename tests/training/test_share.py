@@ -85,6 +85,14 @@ def test_another_guidance_is_no_other_model(finished: Path, tmp_path: Path) -> N
     assert share_stages(tiny(), tmp_path / "again", finished) == [stage.name for stage in tiny().stages]
 
 
+def test_a_run_goes_on_in_another_precision_on_another_machine(finished: Path) -> None:
+    other = replace(tiny(), precision="bfloat16" if tiny().precision == "float32" else "float32")
+    claim(finished, other)
+    assert read_recipe_of(finished) == other
+    with pytest.raises(ConfigError, match="its seed differ"):
+        claim(finished, replace(other, seed=1))
+
+
 def test_a_stage_that_is_not_finished_ends_it(finished: Path, tmp_path: Path) -> None:
     result_path(finished, tiny(), 1).unlink()
     assert share_stages(tiny(), tmp_path / "row", finished) == ["vae"]
