@@ -39,7 +39,7 @@ by tests/training/test_memory.py.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -141,17 +141,17 @@ def stage_memory(
         ConfigError: the stage's patterns name nothing.
         ValueError: a batch that cannot be shared out evenly.
     """
-    if stage.batch_size % gpus:
-        raise ValueError(f"a batch of {stage.batch_size} cannot be shared out evenly to {gpus} GPUs")
-    share = stage.batch_size // gpus
-    micro_batch = min(stage.micro_batch or share, share)
+    for batch in stage.batches:
+        if batch % gpus:
+            raise ValueError(f"a batch of {batch} cannot be shared out evenly to {gpus} GPUs")
     shared_out = parallel == "fsdp" and gpus > 1
     shards = gpus if shared_out else 1
 
     weights = stage_weights(network, stage, precision, frozen)
     trained = [weight for weight in weights if weight.trained]
     first = sum(weight.numel_of_first(shards) for weight in trained)
-    in_parts = shared_out and micro_batch < share
+    base_trained = any(w.name.startswith("dit.") and not w.name.startswith("dit.injections.") for w in trained)
+    in_parts = shared_out and any(_micro_batch(stage, batch, gpus) < batch // gpus for batch in stage.batches)
     return Memory(
         parameters=sum(weight.itemsize * weight.numel_of_first(shards) for weight in weights),
         gradients=MASTER * first,
@@ -159,15 +159,30 @@ def stage_memory(
         average=0 if stage.optimiser.ema_decay is None else MASTER * first,
         accumulated=MASTER * sum(math.prod(weight.shape) for weight in trained) if in_parts else 0,
         working=_gathered(weights, gpus) if shared_out else _copies(weights, precision, stage.checkpointing),
-        activations=activation_bytes(
-            network,
-            stage,
-            base_trained=any(w.name.startswith("dit.") and not w.name.startswith("dit.injections.") for w in trained),
-            casts=Casts.of(precision, device),
-            batch=micro_batch,
-            latents=latents,
+        activations=max(
+            activation_bytes(
+                network,
+                kind,
+                base_trained=base_trained,
+                casts=Casts.of(precision, device),
+                batch=_micro_batch(stage, batch, gpus),
+                latents=latents,
+            )
+            for kind, batch in _kinds_of_updates(stage)
         ),
     )
+
+
+def _micro_batch(stage: DiffusionStage, batch: int, gpus: int) -> int:
+    return min(stage.micro_batch or batch, batch // gpus)
+
+
+def _kinds_of_updates(stage: DiffusionStage) -> list[tuple[DiffusionStage, int]]:
+    """A stage of each kind of updates alone, and its batch."""
+    kinds = [(stage, stage.batch_size)]
+    if stage.picture_batch:
+        kinds.append((replace(stage, pictures=True, picture_batch=0), stage.picture_batch))
+    return kinds
 
 
 def stage_weights(

@@ -208,6 +208,8 @@ class DiffusionStage(_Stage):
         faces: condition on faces; without, the DiT sees text alone.
         pictures: learn from each clip's first frame alone, whose latent is a picture's: many more people in the same
             time, and no motion.
+        picture_batch: where it is not 0, every other update, from the first on, is on so many such pictures: faces
+            stay sharp while motion is learnt.
         null_text: share of samples whose prompt is left out, for classifier-free guidance.
         null_face_tokens: share of samples whose 2-D face tokens are left out, so that the mesh is not ignored.
         timestep_power: timesteps are drawn with a density that grows as t^(timestep_power - 1). 1 is the paper's, all
@@ -223,6 +225,7 @@ class DiffusionStage(_Stage):
     kind: Literal["diffusion"] = "diffusion"
     faces: bool = True
     pictures: bool = False
+    picture_batch: int = 0
     null_text: float = 0.1
     null_face_tokens: float = 0.0
     timestep_power: float = 1.0
@@ -238,8 +241,30 @@ class DiffusionStage(_Stage):
             holds(self, name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         above_zero(self, "timestep_power", "face_weight")
         holds(self, "motion_weight", self.motion_weight >= 0, "0 or more")
-        holds(self, "videos", self.videos >= 0, "0 or more")
+        for name in ("picture_batch", "videos"):
+            holds(self, name, getattr(self, name) >= 0, "0 or more")
+        if self.picture_batch:
+            holds(self, "picture_batch", not self.pictures, "0 where all updates are on pictures")
+            holds(self, "steps", self.steps % 2 == 0, "even, as every other update is on pictures")
         positive(self, "video_steps", most=1000)
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """See `_Stage.batches`."""
+        return tuple(sorted({self.batch_at(0), self.batch_size}))
+
+    def batch_at(self, step: int) -> int:
+        """See `_Stage.batch_at`."""
+        return self.picture_batch if self.picture_batch and self.is_pictures(step) else self.batch_size
+
+    def position_at(self, step: int) -> int:
+        """See `_Stage.position_at`."""
+        taken = (step + 1) // 2 if self.picture_batch else 0
+        return taken * self.picture_batch + (step - taken) * self.batch_size
+
+    def is_pictures(self, step: int) -> bool:
+        """Whether update `step` is on pictures."""
+        return self.pictures or (self.picture_batch > 0 and step % 2 == 0)
 
 
 Stage = VaeStage | TowerStage | TextStage | DiffusionStage

@@ -362,6 +362,9 @@ def test_what_changes_what() -> None:
     size = FULL.dit.sample_height, FULL.dit.sample_width
     assert picture == stage_memory(FULL, stage(batch_size=1), gpus=1, latents=(1, *size)).activations
     assert one.activations > 5 * picture
+    few, many = (stage(steps=2, batch_size=1, micro_batch=None, picture_batch=count) for count in (2, 20))
+    assert stage_memory(FULL, few, gpus=1).activations == one.activations
+    assert stage_memory(FULL, many, gpus=1).activations > 19 * picture > one.activations
     no_average = replace(stage(batch_size=1), optimiser=OptimiserConfig(ema_decay=None))
     assert stage_memory(FULL, no_average, gpus=1).average == 0
 

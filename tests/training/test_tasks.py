@@ -109,6 +109,24 @@ def test_pictures_are_first_frames_alone() -> None:
     assert float(pictures(batch)["loss"].detach()) > 0
 
 
+def test_pictures_come_between_clips() -> None:
+    found = stage("identity", steps=6, picture_batch=4, batch_size=2)
+    assert isinstance(found, DiffusionStage) and found.batches == (2, 4)
+    assert [found.batch_at(step) for step in range(6)] == [4, 2, 4, 2, 4, 2]
+    assert [found.position_at(step) for step in range(7)] == [0, 4, 6, 10, 12, 16, 18]
+    task = DiffusionTask(tiny_model(), found, views=6, cached_text=False)
+    latents = [task.batch(with_latents()[:2], generators(2), step)["latents"] for step in (2, 3)]
+    assert [one.shape[1] for one in latents] == [1, 3]
+    plain = stage("identity", steps=5, batch_size=2)
+    assert plain.batches == (2,) and [plain.position_at(step) for step in range(3)] == [0, 2, 4]
+    with pytest.raises(ValueError, match="steps is 5; it must be even"):
+        stage("identity", steps=5, picture_batch=4)
+    with pytest.raises(ValueError, match="picture_batch is 4; it must be 0 where all"):
+        stage("identity", steps=6, picture_batch=4, pictures=True)
+    with pytest.raises(ConfigError, match="a batch of 2 cannot be shared out evenly to 4"):
+        Feed(task, found, with_latents(), 0, 0, 0, 4).check()
+
+
 def test_errors_in_the_heads_box_weigh_more() -> None:
     """Where the head is all there is to predict, the weighted loss is above the plain one; elsewhere below."""
     box = torch.tensor([8.0, 8, 24, 24]).expand(9, 4)

@@ -55,7 +55,8 @@ class DiffusionTask(Task):
 
     def batch(self, samples: Sequence[TrainingSample], generators: Sequence[torch.Generator], step: int) -> Batch:
         """Draws of each sample its view, null text, null face, timestep, the posterior's noise and the latents'."""
-        drawn = [self._draw(sample, generator) for sample, generator in zip(samples, generators, strict=True)]
+        frames = 1 if self.stage.is_pictures(step) else None
+        drawn = [self._draw(sample, frames, generator) for sample, generator in zip(samples, generators, strict=True)]
         batch = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
         null = batch["null_text"]
         if self.cached_text:
@@ -66,12 +67,12 @@ class DiffusionTask(Task):
             batch["text_ids"] = token_ids(self.tokenizer, prompts, self.text_length)
         return batch
 
-    def _draw(self, sample: TrainingSample, generator: torch.Generator) -> Batch:
+    def _draw(self, sample: TrainingSample, frames: int | None, generator: torch.Generator) -> Batch:
         view = int(torch.randint(min(self.views, len(sample.views)), (), generator=generator))
         null_text, null_face = (chance(x, generator) for x in (self.stage.null_text, self.stage.null_face_tokens))
         level = torch.rand((), generator=generator) ** (1 / self.stage.timestep_power)
         t = (len(self.alphas) * level).long().clamp(max=len(self.alphas) - 1)
-        moments = _known(sample, "moments")[: 1 if self.stage.pictures else None]
+        moments = _known(sample, "moments")[:frames]
         mean, log_variance = moments.float().chunk(2, dim=1)
         spread = torch.randn(mean.shape, generator=generator)
         drawn = {"null_text": torch.tensor(null_text), "t": t}
