@@ -37,6 +37,7 @@ def _shorter(stage: Stage, batch: int) -> Stage:
         images, cropped = min(stage.image_steps, STEPS // 2), min(stage.crop_steps, 1)
         return replace(stage, **few, image_steps=images, image_batch=batch, crop_steps=cropped, crop_batch=batch)
     if isinstance(stage, DiffusionStage):
-        pictures = batch if stage.picture_batch else 0
-        return replace(stage, **few, picture_batch=pictures, videos=min(stage.videos, 1), video_steps=2)
+        if stage.picture_batch:
+            few |= {"steps": STEPS - 1, "validate_every": STEPS - 1, "picture_batch": batch}
+        return replace(stage, **few, videos=min(stage.videos, 1), video_steps=2)
     return replace(stage, **few)
