@@ -220,11 +220,12 @@ def _row(name: str, clips: Sequence[ClipMeasures], features: Sequence[Features],
 
 
 def _notes(row: MethodMeasures, pairs: Sequence[tuple[Clip, Reference]], instruments: Instruments) -> list[str]:
-    notes = [
-        f"{clip.video} shows no face in any frame: its RS counts as 0, and it is left out of IFS, FM and FID"
-        for clip in row.clips
-        if clip.faces == 0
-    ]
+    notes = []
+    if faceless := [clip.video for clip in row.clips if clip.faces == 0]:
+        notes.append(
+            f"{row.name}: {len(faceless)} of {len(row.clips)} clips show no face in any frame, so their RS counts as 0 "
+            f"and IFS, FM and FID are without them: {', '.join(faceless)}"
+        )
     notes += [
         f"{one_line(str(clip.path))} was made from another photo than its reference {one_line(str(reference.path))}"
         for clip, reference in pairs
