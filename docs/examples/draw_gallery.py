@@ -2,12 +2,13 @@
 
 python docs/examples/draw_gallery.py
 
-demo.gif     what `make demo` makes            people.gif, people.jpg   one prompt a person
-demo.jpg     its photo and frames              prompts.jpg              one person, many prompts
-                                               shape.jpg                one person, one seed, other shapes
+README.md    the page that shows them          people.gif, people.jpg   one prompt a person
+demo.gif     what `make demo` makes            prompts.jpg              one person, many prompts
+demo.jpg     its photo and frames              shape.jpg                one person, one seed, other shapes
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fantasyid_engine import Engine, VideoRequest
 from fantasyid_engine.training.avatar.clips import World, render_takes
+from fantasyid_engine.weights.shipped import MODELS
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / "gallery"
@@ -36,6 +38,39 @@ SHAPES = (
     {},
     *({name: much} for name in ("face_width", "jaw", "nose_length", "eye_size", "head_height") for much in (-2.0, 2.0)),
 )
+
+PAGE = """# What avatar-mini draws
+
+By `python docs/examples/draw_gallery.py`, on a CPU, with the weights whose DiT has the SHA-256 `{weights}`.
+Nothing is picked out: people are the first {people} of the test split, whom no training has seen.
+How good this is, in figures: [the report](../../training/runs/avatar-mini/report/report.md).
+
+## `make demo`
+
+`{prompt}`
+
+![photo, then the clip](demo.gif)
+
+![photo, then every other frame](demo.jpg)
+
+## People
+
+A clip each, by the photo at the left and the prompt above it.
+
+![clips](people.gif)
+
+![photo, then every other frame, for each person](people.jpg)
+
+## One person, other prompts
+
+![photo, then every other frame, for each prompt](prompts.jpg)
+
+## One photo, other shapes
+
+The first frame, with `--shape` as above each picture: standard deviations from what is read off the photo.
+
+![one picture a setting](shape.jpg)
+"""
 
 Picture = NDArray[np.uint8]
 
@@ -90,7 +125,7 @@ def moving(path: Path, clips: Sequence[Sequence[Image.Image]], columns: int, fps
 
 
 def draw(engine: Engine) -> None:
-    """All pictures of the gallery."""
+    """All pictures of the gallery, and its page."""
     fps, face = engine.model.render.fps, (HERE / "face.png").read_bytes()
     frames = engine.generate(VideoRequest(image=face, prompt=PROMPT, seed=SEED)).frames
     demo = [large(frame) for frame in frames]
@@ -125,6 +160,8 @@ def draw(engine: Engine) -> None:
         ImageDraw.Draw(sheet).text((place * SIDE + 4, 2), words, fill="black", font=ImageFont.load_default(13))
         sheet.paste(picture, (place * SIDE, TEXT))
     sheet.save(FOLDER / "shape.jpg", quality=88)
+    weights = sha256((MODELS / "avatar-mini" / "dit.safetensors").read_bytes()).hexdigest()[:16]
+    (FOLDER / "README.md").write_text(PAGE.format(weights=weights, people=PEOPLE, prompt=PROMPT))
 
 
 if __name__ == "__main__":
