@@ -41,7 +41,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(row: str | None, shards: str) -> Recipe:
     """The last stage of a shipped recipe, cut to five steps on four clips."""
     found = read_recipe("avatar-mini" if row is None else f"avatar-mini-without-{row.replace('_', '-')}")
-    last = replace(found.stages[-1], steps=STEPS, batch_size=4, videos=0)
+    last = replace(found.stages[-1], steps=STEPS, batch_size=4, picture_batch=0, videos=0)
     return replace(found, train=ShardData(folder=shards), validation=None, stages=(last,))
 
 
