@@ -137,7 +137,6 @@ def test_processes_begin_together_with_the_stages_of_another_run(place: Path, on
     "values",
     [
         pytest.param({"parallel": "ddp", "micro": 1}, id="ddp-accumulating"),
-        pytest.param({"parallel": "fsdp", "micro": 2}, id="fsdp"),
         pytest.param({"parallel": "fsdp", "micro": 1, "checkpointing": "true"}, id="fsdp-accumulating-recomputing"),
     ],
 )
