@@ -52,14 +52,15 @@ def with_latents(
     *,
     text: bool,
 ) -> Sequence[TrainingSample]:
-    """The samples with latents; those without are encoded once, into a folder named after the VAE's weights.
+    """The samples with latents; those without are encoded once, into a folder named after the weights that do.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     if samples[0].moments is not None and (samples[0].text is not None or not text):
         return samples
-    about = {"vae": weights_digest(model.vae)} | ({"text_encoder": weights_digest(model.text_encoder)} if text else {})
+    about = {"vae.encoder": weights_digest(model.vae.encoder)}  # a decoder that learned on leaves latents as they are
+    about |= {"text_encoder": weights_digest(model.text_encoder)} if text else {}
     place = folder.with_name("-".join([folder.name, "latents", *(digest[:12] for digest in about.values())]))
     encoded = partial(tell, "encoded")
     return cached(samples, place, model, accelerator, about, text=text, on_sample=encoded)

@@ -252,6 +252,14 @@ def test_the_vaes_scale_is_measured() -> None:
     assert float((scale * posterior.mean).std()) == pytest.approx(1, rel=1e-3)
 
 
+def test_a_decoder_alone_leaves_the_scale() -> None:
+    """Latents are what they were; another scale would be of other latents than the DiT learned."""
+    found = stage("vae", image_steps=0, trainable=("vae.decoder.*",))
+    assert isinstance(found, VaeStage)
+    task = VaeTask(tiny_model(), found)
+    assert task.finish([task.batch(clips()[:2], generators(2), 0)]) == {}
+
+
 @pytest.mark.parametrize(
     ("name", "without", "message"),
     [

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fantasyid_engine.errors import ConfigError
 from fantasyid_engine.training.data.sample import TrainingSample
+from fantasyid_engine.training.optimiser import trainable
 from fantasyid_engine.training.recipe import VaeStage
 from fantasyid_engine.training.tasks.head_weights import head_weights
 from fantasyid_engine.training.tasks.task import Batch, Task
@@ -87,7 +88,9 @@ class VaeTask(Task):
 
     @torch.no_grad()
     def finish(self, batches: Sequence[Batch]) -> dict[str, Any]:
-        """The scale that gives latents unit deviation, measured on these clips."""
+        """The scale that gives latents unit deviation, measured on these clips; nothing where the encoder stays."""
+        if not any(name.startswith("vae.encoder.") for name in trainable(self, self.stage)):
+            return {}
         means = [self._posterior(batch["frames"].to(self.vae.device)).mean for batch in batches]
         deviation = torch.cat([mean.float().flatten() for mean in means]).std()
         return {"scaling_factor": 1 / float(deviation)}
