@@ -7,7 +7,8 @@ to ear and from chin to crown, without hair. On true renders of 64 pixels it put
 in their order.
 
 Three rows: `true` renders of people of these shapes; `ours`, as `--shape` gives them; and `no vertices`: the template's
-at every setting, which no setting reaches. There each setting has a seed of its own, or all clips would be one.
+at every setting, which no setting reaches. There each clip has a seed of its own: with one for all of a person's, all
+would be one clip; with one for all of a setting's, people would agree on what the five seeds happen to give.
 
 F frames.
 """
@@ -66,7 +67,7 @@ def control_shape(
         return rendered(engine, subject, PROMPT, settings.seed, settings.steps, shape={DIRECTION: setting})
 
     def without(number: int, subject: Subject, setting: float) -> Clip:
-        seed = settings.seed + SETTINGS.index(setting)
+        seed = settings.seed + number * len(SETTINGS) + SETTINGS.index(setting)
         return rendered(engine, subject, PROMPT, seed, settings.steps, vertices=template)
 
     makers: dict[str, Make] = {TRUE: true, OURS: ours, WITHOUT: without}
