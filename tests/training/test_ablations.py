@@ -14,7 +14,7 @@ from fantasyid_engine.training.avatar.clips import World
 from fantasyid_engine.training.data.avatar import build_avatar_shards
 from fantasyid_engine.training.data.shards import ShardedSamples
 from fantasyid_engine.training.export_run import export_run
-from fantasyid_engine.training.recipe import ROWS, Recipe, ShardData
+from fantasyid_engine.training.recipe import ROWS, DiffusionStage, Recipe, ShardData
 from fantasyid_engine.training.recipe_file import read_recipe
 from fantasyid_engine.training.run import train
 
@@ -39,9 +39,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def recipe(row: str | None, shards: str) -> Recipe:
-    """The last stage of a shipped recipe, cut to five steps on four clips."""
+    """The last stage of a shipped recipe that trains the DiT, cut to five steps on four clips."""
     found = read_recipe("avatar-mini" if row is None else f"avatar-mini-without-{row.replace('_', '-')}")
-    last = replace(found.stages[-1], steps=STEPS, batch_size=4, picture_batch=0, videos=0)
+    of_dit = [stage for stage in found.stages if isinstance(stage, DiffusionStage)]
+    last = replace(of_dit[-1], steps=STEPS, batch_size=4, picture_batch=0, videos=0)
     return replace(found, train=ShardData(folder=shards), validation=None, stages=(last,))
 
 
