@@ -37,7 +37,7 @@ def test_defaults_are_the_papers() -> None:
 def test_the_miniature_is_in_the_package() -> None:
     recipe = read_recipe("avatar-mini")
     kinds = ["vae", "vae", "text", "diffusion", "tower", "tower", "diffusion", "tower"]
-    assert [stage.kind for stage in recipe.stages] == kinds + 9 * ["diffusion"] + 2 * ["vae"]
+    assert [stage.kind for stage in recipe.stages] == kinds + 9 * ["diffusion"] + 3 * ["vae"]
     assert recipe.model.network.shape is not None and len(recipe.model.network.shape.names) == 16
     vae = recipe.stages[0]
     assert isinstance(vae, VaeStage) and 0 < vae.image_steps < vae.image_steps + vae.crop_steps < vae.steps
